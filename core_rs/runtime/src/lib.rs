@@ -1,0 +1,131 @@
+//! The actions of concurrent kernel code, and the runtimes that carry them out.
+//!
+//! The table and the life cycle are written once, against [`Runtime`]: it names everything that one
+//! thread may do and another may observe. [`native::Native`] carries the actions out on real threads
+//! with real atomics and instrumented locks; [`scheduled::Scheduled`] makes every action a scheduling
+//! point of a coroutine, so that an order of events can be chosen, recorded and repeated.
+//!
+//! What is guaranteed: code that touches shared state only through a `Runtime` behaves the same on
+//! both. What is not: a runtime does not check that a lock protects anything; checkers do, elsewhere.
+
+mod site;
+mod word;
+
+pub mod native;
+pub mod scheduled;
+
+pub use site::{Site, SiteInfo};
+pub use word::Word;
+
+/// How a shared word is read or written, as the kernel's memory model distinguishes it.
+///
+/// Read-modify-write operations ([`Runtime::compare_exchange`], [`Runtime::fetch_add`],
+/// [`Runtime::fetch_sub`]) are the third kind, *atomic*, and fully ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// An ordinary C access: the compiler may do what it likes, a race is a finding.
+    Plain,
+    /// `READ_ONCE` or `WRITE_ONCE`.
+    Marked,
+    /// `smp_load_acquire` or `smp_store_release`: marked, and ordered.
+    Ordered,
+}
+
+/// Whether the holder of a lock spins or sleeps while it waits, and so what may happen under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LockClass {
+    /// `spinlock_t`: nothing under it may sleep.
+    Spin,
+    /// `struct mutex`: may sleep under it.
+    Mutex,
+}
+
+/// Something that is allocated and freed, as a name and the words it consists of.
+#[derive(Clone, Copy, Debug)]
+pub struct Object<'a> {
+    /// What it is, such as `stage2 table page` or `kvm.arch.split_page_cache.objects`.
+    pub name: &'static str,
+    /// Which one of its kind.
+    pub index: u64,
+    /// Its shared words: an access to one of them is an access to the object.
+    pub words: &'a [Word],
+}
+
+/// What code under study may do that another thread can observe.
+///
+/// A runtime has no value: the code under study names it as a type parameter, and a runtime that
+/// needs state keeps it with the locks it made or with the running thread. Each action carries a
+/// [`Site`] so that counters, ladders and costs can speak of it.
+pub trait Runtime: Copy + Default + Send + Sync + 'static {
+    /// A lock of either [`LockClass`].
+    type Lock: Send + Sync;
+    /// A reader-writer spin lock (`rwlock_t`, as `mmu_lock` on arm64).
+    type RwLock: Send + Sync;
+    /// A sleepable-RCU domain (`struct srcu_struct`).
+    type Srcu: Send + Sync;
+    /// Holds a [`Runtime::Lock`]; dropping it unlocks.
+    type LockGuard<'a>;
+    /// Holds a [`Runtime::RwLock`] for read.
+    type ReadGuard<'a>;
+    /// Holds a [`Runtime::RwLock`] for write.
+    type WriteGuard<'a>;
+    /// A read section of a [`Runtime::Srcu`].
+    type SrcuGuard<'a>;
+    /// An RCU read section.
+    type RcuGuard;
+
+    /// Reads a shared word.
+    fn load(word: &Word, access: Access, site: Site) -> u64;
+    /// Writes a shared word.
+    fn store(word: &Word, value: u64, access: Access, site: Site);
+    /// Replaces `current` by `new`; answers what was there, as `Ok` when it was replaced.
+    fn compare_exchange(word: &Word, current: u64, new: u64, site: Site) -> Result<u64, u64>;
+    /// Adds to a counter (`atomic_add_return` and its like); answers the value before.
+    fn fetch_add(word: &Word, n: u64, site: Site) -> u64;
+    /// Subtracts from a counter; answers the value before.
+    fn fetch_sub(word: &Word, n: u64, site: Site) -> u64;
+    /// Waits, in a retry loop, until `word` may no longer hold `seen`.
+    fn await_change(word: &Word, seen: u64, site: Site);
+
+    /// Says that `object` begins to exist. Its words are private until they are published.
+    fn allocated(object: Object<'_>, site: Site);
+    /// Says that `object` ceases to exist: any later access to it is a use after free.
+    fn freed(object: Object<'_>, site: Site);
+
+    /// Makes a lock; `name` is its class name, as lockdep would print it.
+    fn new_lock(name: &'static str, class: LockClass) -> Self::Lock;
+    /// Takes a lock.
+    fn lock(lock: &Self::Lock, site: Site) -> Self::LockGuard<'_>;
+    /// Makes a reader-writer lock; `name` is its class name.
+    fn new_rwlock(name: &'static str) -> Self::RwLock;
+    /// Takes a reader-writer lock for read.
+    fn read(lock: &Self::RwLock, site: Site) -> Self::ReadGuard<'_>;
+    /// Takes a reader-writer lock for write.
+    fn write(lock: &Self::RwLock, site: Site) -> Self::WriteGuard<'_>;
+    /// A lock break (`cond_resched_rwlock_write`): drops the lock and takes it again when another
+    /// thread waits for it or for the processor; answers whether it did.
+    fn cond_resched_write(guard: &mut Self::WriteGuard<'_>, site: Site) -> bool;
+
+    /// Makes a sleepable-RCU domain.
+    fn new_srcu(name: &'static str) -> Self::Srcu;
+    /// Enters a read section of `srcu`.
+    fn srcu_read(srcu: &Self::Srcu, site: Site) -> Self::SrcuGuard<'_>;
+    /// Waits until every read section that has begun is over.
+    fn synchronize_srcu(srcu: &Self::Srcu, site: Site);
+
+    /// Enters an RCU read section.
+    fn rcu_read(site: Site) -> Self::RcuGuard;
+    /// Runs `work` after every RCU read section that has begun is over.
+    fn call_rcu(work: Box<dyn FnOnce() + Send>, site: Site);
+    /// Waits until every RCU read section that has begun is over.
+    fn synchronize_rcu(site: Site);
+    /// Waits until all work handed to [`Runtime::call_rcu`] so far has run.
+    fn rcu_barrier(site: Site);
+
+    /// Marks a place that may sleep: a finding when a spinning lock is held.
+    fn might_sleep(site: Site);
+    /// A voluntary reschedule point.
+    fn cond_resched(site: Site);
+    /// Invalidates cached translations of `[ipa, ipa + size)`.
+    fn tlb_invalidate(ipa: u64, size: u64, site: Site);
+}

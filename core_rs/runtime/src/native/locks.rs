@@ -1,0 +1,213 @@
+//! parking_lot's locks, with counters beside them.
+//!
+//! Guarantee: a lock is exclusive (or shared) as parking_lot's is, and is dropped with its guard,
+//! also when that unwinds. An acquisition counts as contended when the lock was not free at the
+//! first try. With [`Off`](super::Off) there is nothing but parking_lot's own instructions on the
+//! uncontended path. Readers that find a writer waiting wait behind it, as with the kernel's qrwlock.
+
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{
+    Mutex, MutexGuard, RwLock as PlainRwLock, RwLockReadGuard as PlainReadGuard,
+    RwLockWriteGuard as PlainWriteGuard,
+};
+
+use super::counters::{Counters, Shard, Side};
+use super::{Counting, LockStats};
+use crate::Site;
+
+/// A lock of either class: both wait by spinning a little, then parking.
+pub struct Lock<C: Counting> {
+    plain: Mutex<()>,
+    recorder: Recorder<C>,
+}
+
+/// A reader-writer lock.
+pub struct RwLock<C: Counting> {
+    plain: PlainRwLock<()>,
+    /// Threads that found the lock taken and do not have it yet.
+    waiters: AtomicUsize,
+    recorder: Recorder<C>,
+}
+
+/// Holds a [`Lock`].
+#[must_use = "the lock is dropped with the guard"]
+pub struct LockGuard<'a, C: Counting> {
+    _hold: Hold<'a, C>, // dropped first: the last stamp is taken under the lock
+    _plain: MutexGuard<'a, ()>,
+}
+
+/// Holds a [`RwLock`] for read.
+#[must_use = "the lock is dropped with the guard"]
+pub struct ReadGuard<'a, C: Counting> {
+    _hold: Hold<'a, C>,
+    _plain: PlainReadGuard<'a, ()>,
+}
+
+/// Holds a [`RwLock`] for write.
+#[must_use = "the lock is dropped with the guard"]
+pub struct WriteGuard<'a, C: Counting> {
+    hold: Hold<'a, C>,
+    /// None only inside a lock break.
+    plain: Option<PlainWriteGuard<'a, ()>>,
+    lock: &'a RwLock<C>,
+}
+
+impl<C: Counting> Lock<C> {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self { plain: Mutex::new(()), recorder: Recorder::new(name) }
+    }
+
+    #[inline]
+    pub(super) fn lock(&self, site: Site) -> LockGuard<'_, C> {
+        let plain = match self.plain.try_lock() {
+            Some(guard) => guard,
+            None => self.recorder.wait(Side::Write, site, || self.plain.lock()),
+        };
+        LockGuard { _hold: self.recorder.acquired(Side::Write, site), _plain: plain }
+    }
+
+    pub(super) fn stats(&self) -> LockStats {
+        self.recorder.stats()
+    }
+}
+
+impl<C: Counting> RwLock<C> {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self {
+            plain: PlainRwLock::new(()),
+            waiters: AtomicUsize::new(0),
+            recorder: Recorder::new(name),
+        }
+    }
+
+    #[inline]
+    pub(super) fn read(&self, site: Site) -> ReadGuard<'_, C> {
+        let plain = match self.plain.try_read() {
+            Some(guard) => guard,
+            None => self.wait(Side::Read, site, || self.plain.read()),
+        };
+        ReadGuard { _hold: self.recorder.acquired(Side::Read, site), _plain: plain }
+    }
+
+    #[inline]
+    pub(super) fn write(&self, site: Site) -> WriteGuard<'_, C> {
+        let plain = self.take_for_write(site);
+        WriteGuard { hold: self.recorder.acquired(Side::Write, site), plain: Some(plain), lock: self }
+    }
+
+    #[inline]
+    fn take_for_write(&self, site: Site) -> PlainWriteGuard<'_, ()> {
+        match self.plain.try_write() {
+            Some(guard) => guard,
+            None => self.wait(Side::Write, site, || self.plain.write()),
+        }
+    }
+
+    pub(super) fn stats(&self) -> LockStats {
+        self.recorder.stats()
+    }
+
+    #[cold]
+    fn wait<G>(&self, side: Side, site: Site, lock: impl FnOnce() -> G) -> G {
+        self.waiters.fetch_add(1, Ordering::Relaxed);
+        let guard = self.recorder.wait(side, site, lock);
+        self.waiters.fetch_sub(1, Ordering::Relaxed);
+        guard
+    }
+}
+
+impl<C: Counting> WriteGuard<'_, C> {
+    /// Drops the lock and takes it again if another thread waits for it; answers whether it did.
+    #[inline]
+    pub(super) fn break_if_awaited(&mut self, site: Site) -> bool {
+        let awaited = self.lock.waiters.load(Ordering::Relaxed) > 0;
+        if awaited {
+            self.break_lock(site);
+        }
+        awaited
+    }
+
+    /// A lock break is an unlock and an acquisition like any other, but that a parked waiter is
+    /// handed the lock.
+    #[cold]
+    fn break_lock(&mut self, site: Site) {
+        self.hold.end();
+        self.plain.take().map(PlainWriteGuard::unlock_fair);
+        self.plain = Some(self.lock.take_for_write(site));
+        self.hold = self.lock.recorder.acquired(Side::Write, site);
+    }
+}
+
+/// A lock's name and counters.
+struct Recorder<C> {
+    name: &'static str,
+    /// None when nothing is counted.
+    counters: Option<Box<Counters>>,
+    counting: PhantomData<C>,
+}
+
+impl<C: Counting> Recorder<C> {
+    fn new(name: &'static str) -> Self {
+        let counters = C::COUNT.then(|| Box::new(Counters::new::<C>()));
+        Self { name, counters, counting: PhantomData }
+    }
+
+    fn stats(&self) -> LockStats {
+        LockStats::new(self.name, self.counters.as_deref())
+    }
+
+    /// Counts an acquisition; the lock is held from now on.
+    #[inline]
+    fn acquired(&self, side: Side, site: Site) -> Hold<'_, C> {
+        let shard = self.shard();
+        if let Some(shard) = shard {
+            shard.acquired(side, site);
+        }
+        let since = if C::TIME { shard.map(|shard| (shard, shard.now())) } else { None };
+        Hold { since, side, counting: PhantomData }
+    }
+
+    /// Counts a contention, and measures how long `lock` takes.
+    #[cold]
+    fn wait<G>(&self, side: Side, site: Site, lock: impl FnOnce() -> G) -> G {
+        let Some(shard) = self.shard() else { return lock() };
+        shard.contended(side, site);
+        if !C::TIME {
+            return lock();
+        }
+        let start = shard.now();
+        let guard = lock();
+        shard.waited(side, shard.now().saturating_sub(start));
+        guard
+    }
+
+    #[inline]
+    fn shard(&self) -> Option<&Shard> {
+        if C::COUNT { self.counters.as_deref().map(Counters::mine) } else { None }
+    }
+}
+
+/// A lock that is being held; the time is recorded when this is dropped.
+struct Hold<'a, C: Counting> {
+    since: Option<(&'a Shard, u64)>,
+    side: Side,
+    counting: PhantomData<C>,
+}
+
+impl<C: Counting> Hold<'_, C> {
+    #[inline]
+    fn end(&mut self) {
+        if C::TIME && let Some((shard, start)) = self.since.take() {
+            shard.held(self.side, shard.now().saturating_sub(start));
+        }
+    }
+}
+
+impl<C: Counting> Drop for Hold<'_, C> {
+    #[inline]
+    fn drop(&mut self) {
+        self.end();
+    }
+}

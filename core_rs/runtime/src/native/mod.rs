@@ -1,0 +1,235 @@
+//! The actions on real threads: std atomics, parking_lot's locks, crossbeam's epochs.
+//!
+//! Guarantee: with [`Off`] every action compiles to the plain operation. With [`Counts`] and
+//! [`Times`] each lock counts, for read and write apart and exactly, what [`LockStats`] lists.
+//! A *plain* access is a relaxed atomic here: a race is not undefined behaviour, and not detected.
+//!
+//! Who may wait for whom: a lock waits for its holders; [`Runtime::synchronize_srcu`] for the readers
+//! of its own domain; [`Runtime::synchronize_rcu`] and [`Runtime::rcu_barrier`] for all RCU readers.
+//! Whoever waits for readers while being one waits for ever, as in the kernel.
+
+mod counters;
+mod flip;
+mod locks;
+mod rcu;
+mod srcu;
+mod stats;
+mod threads;
+
+/// What [`flip`] synchronises with; its loom test puts loom's own here.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+    pub(super) use std::thread::yield_now;
+}
+
+use std::fmt;
+use std::hint::spin_loop;
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
+
+use crate::{Access, LockClass, Object, Runtime, Site, Word};
+
+pub use locks::{Lock, LockGuard, ReadGuard, RwLock, WriteGuard};
+pub use rcu::RcuGuard;
+pub use srcu::{Srcu, SrcuGuard};
+pub use stats::{LockStats, SideStats, SiteStats, TimeStats};
+
+/// What the locks of a [`Native`] runtime record.
+pub trait Counting: Copy + Default + fmt::Debug + Send + Sync + 'static {
+    /// Acquisitions and contentions, by site.
+    const COUNT: bool;
+    /// Wait and hold times too: two time stamps for an uncontended pair of lock and unlock.
+    const TIME: bool;
+}
+
+/// Locks record nothing, and cost what parking_lot's cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Off;
+
+/// Locks count acquisitions and contentions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts;
+
+/// Locks count, and measure how long they are waited for and held.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times;
+
+impl Counting for Off {
+    const COUNT: bool = false;
+    const TIME: bool = false;
+}
+
+impl Counting for Counts {
+    const COUNT: bool = true;
+    const TIME: bool = false;
+}
+
+impl Counting for Times {
+    const COUNT: bool = true;
+    const TIME: bool = true;
+}
+
+/// Real threads.
+///
+/// ```
+/// use runtime::native::{Counts, Native};
+/// use runtime::{Runtime, site};
+///
+/// let mmu_lock = Native::<Counts>::new_rwlock("mmu_lock");
+/// drop(Native::read(&mmu_lock, site!("fault")));
+/// drop(Native::write(&mmu_lock, site!("teardown")));
+/// let stats = Native::stats(&mmu_lock);
+/// assert_eq!((stats.read.acquisitions, stats.write.acquisitions), (1, 1));
+/// assert_eq!(stats.read.sites[0].site.name(), "fault");
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Native<C: Counting = Off>(PhantomData<C>);
+
+impl<C: Counting> Native<C> {
+    /// What a reader-writer lock has recorded so far: exact for what happened before the call, and
+    /// all zero with [`Off`].
+    pub fn stats(lock: &RwLock<C>) -> LockStats {
+        lock.stats()
+    }
+
+    /// What a lock has recorded so far; a plain lock has no read side, its `read` is all zero.
+    pub fn lock_stats(lock: &Lock<C>) -> LockStats {
+        lock.stats()
+    }
+}
+
+impl<C: Counting> Runtime for Native<C> {
+    type Lock = Lock<C>;
+    type RwLock = RwLock<C>;
+    type Srcu = Srcu;
+    type LockGuard<'a> = LockGuard<'a, C>;
+    type ReadGuard<'a> = ReadGuard<'a, C>;
+    type WriteGuard<'a> = WriteGuard<'a, C>;
+    type SrcuGuard<'a> = SrcuGuard<'a>;
+    type RcuGuard = RcuGuard;
+
+    /// A marked load acquires: `READ_ONCE` heads an address dependency, which Rust has no weaker
+    /// ordering for.
+    #[inline]
+    fn load(word: &Word, access: Access, _site: Site) -> u64 {
+        match access {
+            Access::Plain => word.cell().load(Ordering::Relaxed),
+            Access::Marked | Access::Ordered => word.cell().load(Ordering::Acquire),
+        }
+    }
+
+    #[inline]
+    fn store(word: &Word, value: u64, access: Access, _site: Site) {
+        match access {
+            Access::Plain | Access::Marked => word.cell().store(value, Ordering::Relaxed),
+            Access::Ordered => word.cell().store(value, Ordering::Release),
+        }
+    }
+
+    #[inline]
+    fn compare_exchange(word: &Word, current: u64, new: u64, _site: Site) -> Result<u64, u64> {
+        word.cell().compare_exchange(current, new, Ordering::SeqCst, Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn fetch_add(word: &Word, n: u64, _site: Site) -> u64 {
+        word.cell().fetch_add(n, Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn fetch_sub(word: &Word, n: u64, _site: Site) -> u64 {
+        word.cell().fetch_sub(n, Ordering::SeqCst)
+    }
+
+    /// Spins for about as long as another core needs for a critical section, then yields.
+    #[inline]
+    fn await_change(word: &Word, seen: u64, _site: Site) {
+        let mut spins = 0_u32;
+        while word.cell().load(Ordering::Acquire) == seen {
+            if spins < 100 {
+                spins += 1;
+                spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[inline]
+    fn allocated(_object: Object<'_>, _site: Site) {}
+
+    #[inline]
+    fn freed(_object: Object<'_>, _site: Site) {}
+
+    fn new_lock(name: &'static str, _class: LockClass) -> Lock<C> {
+        Lock::new(name)
+    }
+
+    #[inline]
+    fn lock(lock: &Lock<C>, site: Site) -> LockGuard<'_, C> {
+        lock.lock(site)
+    }
+
+    fn new_rwlock(name: &'static str) -> RwLock<C> {
+        RwLock::new(name)
+    }
+
+    #[inline]
+    fn read(lock: &RwLock<C>, site: Site) -> ReadGuard<'_, C> {
+        lock.read(site)
+    }
+
+    #[inline]
+    fn write(lock: &RwLock<C>, site: Site) -> WriteGuard<'_, C> {
+        lock.write(site)
+    }
+
+    /// Breaks the lock only when another thread waits for it.
+    #[inline]
+    fn cond_resched_write(guard: &mut WriteGuard<'_, C>, site: Site) -> bool {
+        guard.break_if_awaited(site)
+    }
+
+    fn new_srcu(_name: &'static str) -> Srcu {
+        Srcu::new()
+    }
+
+    #[inline]
+    fn srcu_read(srcu: &Srcu, _site: Site) -> SrcuGuard<'_> {
+        srcu.read()
+    }
+
+    fn synchronize_srcu(srcu: &Srcu, _site: Site) {
+        srcu.synchronize();
+    }
+
+    #[inline]
+    fn rcu_read(_site: Site) -> RcuGuard {
+        rcu::read()
+    }
+
+    fn call_rcu(work: Box<dyn FnOnce() + Send>, _site: Site) {
+        rcu::call(work);
+    }
+
+    fn synchronize_rcu(_site: Site) {
+        rcu::synchronize();
+    }
+
+    fn rcu_barrier(_site: Site) {
+        rcu::barrier();
+    }
+
+    #[inline]
+    fn might_sleep(_site: Site) {}
+
+    /// Nothing: the threads of this runtime are preempted by the host's kernel.
+    #[inline]
+    fn cond_resched(_site: Site) {}
+
+    #[inline]
+    fn tlb_invalidate(_ipa: u64, _size: u64, _site: Site) {}
+}
+
+#[cfg(test)]
+mod tests;

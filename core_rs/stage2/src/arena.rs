@@ -1,0 +1,197 @@
+//! Where table pages live: one mapping, a "physical" address is an offset, counts lie beside the pages.
+//!
+//! It stands for the kernel's page allocator, which is not under study: taking and giving back a page is
+//! not an action of a [`runtime::Runtime`]; that the page begins or ceases to be a table is one, and the
+//! table says it. Every page stays mapped as long as the arena lives, so a use after free reads or writes a
+//! wrong page, never foreign memory; freeing twice and counting below zero are recorded as [`Harm`].
+//!
+//! Lock order: the free list's mutex is innermost, and held for a few instructions.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use memmap2::{MmapOptions, MmapRaw};
+use runtime::Word;
+
+/// Address space reserved for the pages of one table; memory is taken as pages are used.
+const RESERVED_BYTES: usize = 16 << 30;
+/// Pages of one table at most, whatever their size.
+const MAX_PAGES: usize = 1 << 22;
+
+/// A table page of an [`Arena`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PageId(pub(crate) u32);
+
+impl PageId {
+    /// The page `n` after this one: root pages are contiguous.
+    #[must_use]
+    pub const fn plus(self, n: u32) -> Self {
+        Self(self.0 + n)
+    }
+}
+
+/// What went wrong in the bookkeeping of pages. Recorded, not suffered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Harm {
+    /// Pages that were freed while they were free.
+    pub double_frees: u64,
+    /// Counts that were dropped below zero.
+    pub count_underflows: u64,
+}
+
+/// What lies beside a page. A cache line of its own: threads that count in neighbouring tables do not share.
+#[repr(align(64))]
+struct Beside {
+    count: Word,
+    in_use: AtomicU32,
+}
+
+/// The pages of one table.
+pub(crate) struct Arena {
+    pages: MmapRaw,
+    beside: MmapRaw,
+    entries_shift: u32,
+    capacity: u32,
+    free: Mutex<Vec<PageId>>,
+    /// Pages below this number have been used at some time.
+    fresh: AtomicU32,
+    allocated: AtomicU64,
+    freed: AtomicU64,
+    double_frees: AtomicU64,
+    count_underflows: AtomicU64,
+}
+
+impl Arena {
+    /// An arena of pages of `1 << entries_shift` words.
+    pub(crate) fn new(entries_shift: u32) -> Self {
+        let page_bytes = size_of::<Word>() << entries_shift;
+        let capacity = (RESERVED_BYTES / page_bytes).min(MAX_PAGES);
+        let reserve = |bytes: usize| {
+            let mapping = MmapOptions::new().len(bytes).no_reserve_swap().map_anon();
+            MmapRaw::from(mapping.expect("address space for a table"))
+        };
+        let pages = reserve(capacity * page_bytes);
+        // Fewer faults and TLB misses where the system has huge pages; where it has not, nothing changes.
+        let _ = pages.advise(memmap2::Advice::HugePage);
+        Self {
+            pages,
+            beside: reserve(capacity * size_of::<Beside>()),
+            entries_shift,
+            capacity: capacity as u32,
+            free: Mutex::new(Vec::new()),
+            fresh: AtomicU32::new(0),
+            allocated: AtomicU64::new(0),
+            freed: AtomicU64::new(0),
+            double_frees: AtomicU64::new(0),
+            count_underflows: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes a zeroed page with count 1; `None` when the reserve is used up.
+    pub(crate) fn take(&self) -> Option<PageId> {
+        let recycled = self.free_list().pop();
+        let page = match recycled {
+            Some(page) => {
+                self.words(page).iter().for_each(|word| word.init(0));
+                page
+            }
+            None => self.take_contiguous(1)?,
+        };
+        self.beside(page).count.init(1);
+        Some(page)
+    }
+
+    /// Takes `n` adjacent zeroed pages that were never used, each with count 1; answers the first.
+    pub(crate) fn take_contiguous(&self, n: u32) -> Option<PageId> {
+        let first = self
+            .fresh
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |fresh| {
+                fresh.checked_add(n).filter(|&end| end <= self.capacity)
+            })
+            .ok()?;
+        for page in first..first + n {
+            self.beside(PageId(page)).count.init(1);
+        }
+        Some(PageId(first))
+    }
+
+    /// Says that a page taken before becomes a table page.
+    pub(crate) fn commit(&self, page: PageId) {
+        self.beside(page).in_use.store(1, Ordering::Relaxed);
+        self.allocated.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Frees a table page. A page that is free already is left alone, and counted as harm.
+    pub(crate) fn free(&self, page: PageId) {
+        if self.beside(page).in_use.swap(0, Ordering::Relaxed) == 0 {
+            self.double_frees.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.freed.fetch_add(1, Ordering::Relaxed);
+        self.give_back(page);
+    }
+
+    /// Gives back a page that was taken and never committed.
+    pub(crate) fn give_back(&self, page: PageId) {
+        self.free_list().push(page);
+    }
+
+    /// Records that a count was dropped below zero.
+    pub(crate) fn count_underflow(&self) {
+        self.count_underflows.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The entries of a page.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub(crate) fn words(&self, page: PageId) -> &[Word] {
+        debug_assert!(page.0 < self.capacity);
+        let entries = 1_usize << self.entries_shift;
+        // SAFETY: every PageId comes from `take`, `take_contiguous` or `page_at`, all of which keep it below
+        // `capacity`, so the slice lies inside the mapping, which lives as long as `self`. A mapping starts
+        // page-aligned; `Word` is a transparent AtomicU64, valid for every bit pattern, and never accessed
+        // but atomically, so sharing it between threads is sound.
+        unsafe {
+            let first = self.pages.as_ptr().cast::<Word>().add((page.0 as usize) << self.entries_shift);
+            std::slice::from_raw_parts(first, entries)
+        }
+    }
+
+    /// The reference count of a page.
+    #[inline]
+    pub(crate) fn count(&self, page: PageId) -> &Word {
+        &self.beside(page).count
+    }
+
+    /// The page whose number a descriptor holds; `None` for a number that no page of this arena ever had.
+    #[inline]
+    pub(crate) fn page_at(&self, number: u64) -> Option<PageId> {
+        (number < u64::from(self.capacity)).then_some(PageId(number as u32))
+    }
+
+    /// Table pages that were allocated and freed so far.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.allocated.load(Ordering::Relaxed), self.freed.load(Ordering::Relaxed))
+    }
+
+    /// What went wrong so far.
+    pub(crate) fn harm(&self) -> Harm {
+        Harm {
+            double_frees: self.double_frees.load(Ordering::Relaxed),
+            count_underflows: self.count_underflows.load(Ordering::Relaxed),
+        }
+    }
+
+    #[inline]
+    #[allow(unsafe_code)]
+    fn beside(&self, page: PageId) -> &Beside {
+        debug_assert!(page.0 < self.capacity);
+        // SAFETY: as in `words`; `Beside` consists of atomics, for which the mapping's zero bytes are valid,
+        // and 64 divides the address of each, as a mapping starts page-aligned.
+        unsafe { &*self.beside.as_ptr().cast::<Beside>().add(page.0 as usize) }
+    }
+
+    fn free_list(&self) -> MutexGuard<'_, Vec<PageId>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,84 @@
+//! `destroy_range`, `destroy_pgd`, and freeing a subtree that was unlinked.
+//!
+//! Upstream visits every leaf to drop its count, and so does this: what it costs is a question of the
+//! workbench. Leaves are not cleared, and nothing is invalidated: the VMID is gone, or the subtree was
+//! invalidated when it was unlinked.
+
+use std::sync::Arc;
+
+use runtime::{Runtime, site};
+
+use super::unmap::clear;
+use crate::arena::PageId;
+use crate::descriptor::is_counted;
+use crate::env::Env;
+use crate::errno::Errno;
+use crate::maintenance::{Event, Maintenance, NoLog};
+use crate::table::{Inner, Table};
+use crate::walk::{Visit, Visitor, Walk, Walker};
+
+impl<R: Runtime> Table<R> {
+    /// Drops a count for every entry of the range, frees each child table whose count is 1 then, and clears
+    /// its parent's entry. Nothing but destroying may follow on that range.
+    pub fn destroy_range<L: Maintenance>(&self, env: &mut Env<L>, ipa: u64, size: u64) {
+        if Walker::walk(&self.inner, env, Walk::Exclusive, (ipa, size), &mut Free).is_err() {
+            env.log.log(Event::Warn);
+        }
+    }
+
+    /// Frees the root pages, whatever they hold; the table has no root until [`Table::init`].
+    pub fn destroy_pgd(&self) {
+        self.inner.free_root();
+    }
+
+    /// [`Table::destroy_range`] over the whole IPA space in one walk, then [`Table::destroy_pgd`].
+    pub fn destroy<L: Maintenance>(&self, env: &mut Env<L>) {
+        self.destroy_range(env, 0, 1 << self.geometry().ipa_bits());
+        self.destroy_pgd();
+    }
+}
+
+impl<R: Runtime> Inner<R> {
+    /// Frees a subtree that shared walks may still be in, once they are gone (`stage2_free_unlinked_table`).
+    pub(super) fn free_unlinked_by_rcu(this: &Arc<Self>, page: PageId, level: i8) {
+        let table = Arc::clone(this);
+        R::call_rcu(
+            Box::new(move || table.free_unlinked(&mut Env::<NoLog>::default(), page, level)),
+            site!("stage2_free_unlinked_table"),
+        );
+    }
+
+    /// Frees a subtree that nobody can reach: the table `page` of `level` and all below it.
+    pub(super) fn free_unlinked<L: Maintenance>(&self, env: &mut Env<L>, page: PageId, level: i8) {
+        let walked = Walker::walk_unlinked(self, env, page, level, &mut Free);
+        if walked.is_err() || self.count(page) != 1 {
+            env.log.log(Event::Warn);
+        }
+        self.put(page);
+    }
+}
+
+struct Free;
+
+impl<R: Runtime, L: Maintenance> Visitor<R, L> for Free {
+    const POST: bool = true;
+
+    #[inline]
+    fn leaf(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno> {
+        if is_counted(at.old) {
+            walker.table.put(at.page);
+        }
+        Ok(())
+    }
+
+    /// A table that spans several ranges survives all but the last.
+    fn post(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno> {
+        let child = walker.table.child(at.old);
+        if walker.table.count(child) == 1 {
+            clear::<R>(at);
+            walker.table.put(at.page);
+            walker.table.put(child);
+        }
+        Ok(())
+    }
+}

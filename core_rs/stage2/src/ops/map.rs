@@ -1,0 +1,222 @@
+//! `map` and `annotate`: install leaves, with break-before-make where something else stood.
+
+use std::sync::Arc;
+
+use runtime::{Access, Runtime, site};
+
+use crate::arena::PageId;
+use crate::descriptor::{self, LOCKED, SW, is_counted, is_locked, is_table, is_valid};
+use crate::env::Env;
+use crate::errno::Errno;
+use crate::geometry::LAST_LEVEL;
+use crate::maintenance::{Event, Maintenance};
+use crate::prot::Prot;
+use crate::table::{Inner, Table};
+use crate::walk::{Visit, Visitor, Walk, Walker};
+
+impl<R: Runtime> Table<R> {
+    /// Maps `[ipa, ipa + size)` to `[pa, pa + size)`, with the largest leaves that alignment and size allow.
+    ///
+    /// [`Errno::Again`] ends the operation where it stands: an entry differs in permissions only or not at
+    /// all, another walk was faster, or an entry is locked. [`Errno::NoMem`]: the page cache ran out; what
+    /// was mapped before stays. [`Errno::Inval`]: the attributes do not go together.
+    pub fn map<L: Maintenance>(
+        &self,
+        env: &mut Env<L>,
+        walk: Walk,
+        ipa: u64,
+        size: u64,
+        pa: u64,
+        prot: Prot,
+    ) -> Result<(), Errno> {
+        let inner = &*self.inner;
+        let attributes = inner.encoding.leaf_attributes(prot)?;
+        let leaf = Leaf::Memory { pa: inner.geometry.page_down(pa), attributes };
+        let mut visitor = Linked(Map { leaf, force_pte: inner.config.force_pte }, &self.inner);
+        Walker::walk(inner, env, walk, (ipa, size), &mut visitor)
+    }
+
+    /// Writes invalid, counted entries that carry a type (2 to 15) and a value (not bit 0, not bits 63:60)
+    /// over every page of the range; a block in the way becomes a table.
+    pub fn annotate<L: Maintenance>(
+        &self,
+        env: &mut Env<L>,
+        ipa: u64,
+        size: u64,
+        kind: u8,
+        value: u64,
+    ) -> Result<(), Errno> {
+        let leaf = Leaf::Annotation(descriptor::annotation(kind, value)?);
+        let mut visitor = Linked(Map { leaf, force_pte: true }, &self.inner);
+        Walker::walk(&self.inner, env, Walk::Exclusive, (ipa, size), &mut visitor)
+    }
+}
+
+/// What is installed.
+#[derive(Clone, Copy)]
+pub(super) enum Leaf {
+    /// Memory from `pa` on.
+    Memory { pa: u64, attributes: u64 },
+    /// An invalid entry, the same for every page.
+    Annotation(u64),
+}
+
+/// Installs leaves, in the table or in one that is not linked yet.
+pub(super) struct Map {
+    pub(super) leaf: Leaf,
+    pub(super) force_pte: bool,
+}
+
+/// A [`Map`] in a table that others use: entries are broken before they are made.
+struct Linked<'a, R>(Map, &'a Arc<Inner<R>>);
+
+impl<R: Runtime, L: Maintenance> Visitor<R, L> for Linked<'_, R> {
+    const PRE: bool = true;
+
+    /// A table where a block could stand: the block replaces it, and its subtree is freed.
+    fn pre(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno> {
+        let Some(new) = self.0.leaf_at(walker, at) else { return Ok(()) };
+        let child = walker.table.child(at.old);
+        self.0.install_leaf::<true, R, L>(walker, at, new)?;
+        walker.env.log.log(Event::FreeUnlinked { level: at.level });
+        Inner::free_unlinked_by_rcu(self.1, child, at.level + 1);
+        Ok(())
+    }
+
+    #[inline]
+    fn leaf(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno> {
+        self.0.leaf_or_table::<true, R, L>(walker, at)
+    }
+}
+
+/// A [`Map`] in a table that nobody else can reach: no invalidation, no cache maintenance.
+impl<R: Runtime, L: Maintenance> Visitor<R, L> for Map {
+    #[inline]
+    fn leaf(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno> {
+        self.leaf_or_table::<false, R, L>(walker, at)
+    }
+}
+
+impl Map {
+    #[inline]
+    fn leaf_or_table<const LINKED: bool, R: Runtime, L: Maintenance>(
+        &self,
+        walker: &mut Walker<'_, R, L>,
+        at: &Visit<'_>,
+    ) -> Result<(), Errno> {
+        match self.leaf_at(walker, at) {
+            Some(new) => self.install_leaf::<LINKED, R, L>(walker, at, new),
+            None => Self::install_table::<LINKED, R, L>(walker, at),
+        }
+    }
+
+    /// The leaf for the entry, `None` where only smaller ones fit.
+    #[inline]
+    fn leaf_at<R: Runtime, L>(&self, walker: &Walker<'_, R, L>, at: &Visit<'_>) -> Option<u64> {
+        let geometry = &walker.table.geometry;
+        if self.force_pte && at.level < LAST_LEVEL {
+            return None;
+        }
+        match self.leaf {
+            Leaf::Annotation(desc) => Some(desc),
+            Leaf::Memory { pa, attributes } => {
+                let size = geometry.granule_size(at.level);
+                let pa = pa.wrapping_add(at.ipa - walker.start);
+                let fits = geometry.leaf_allowed(at.level)
+                    && walker.end - at.ipa >= size
+                    && (pa | at.ipa) & (size - 1) == 0;
+                fits.then(|| walker.table.encoding.leaf(pa, attributes, at.level))
+            }
+        }
+    }
+
+    #[inline]
+    fn install_leaf<const LINKED: bool, R: Runtime, L: Maintenance>(
+        &self,
+        walker: &mut Walker<'_, R, L>,
+        at: &Visit<'_>,
+        new: u64,
+    ) -> Result<(), Errno> {
+        if !descriptor::needs_update(at.old, new) {
+            return Err(Errno::Again);
+        }
+        if !walker.shared && (at.old ^ new) & !SW == 0 {
+            walker.try_set(at, new); // software bits only: nothing that hardware may have cached
+            return Ok(());
+        }
+        if !break_entry::<LINKED, R, L>(walker, at) {
+            return Err(Errno::Again);
+        }
+        let table = walker.table;
+        if LINKED && table.config.cmo {
+            let (pa, size) = (table.encoding.decode_pa(new), table.geometry.granule_size(at.level));
+            if !table.config.fwb && table.encoding.is_cacheable(new) {
+                walker.env.log.log(Event::DcacheClean { pa, size });
+            }
+            if descriptor::is_executable(new) {
+                walker.env.log.log(Event::IcacheInvalidate { pa, size });
+            }
+        }
+        make_entry(walker, at, new);
+        Ok(())
+    }
+
+    fn install_table<const LINKED: bool, R: Runtime, L: Maintenance>(
+        walker: &mut Walker<'_, R, L>,
+        at: &Visit<'_>,
+    ) -> Result<(), Errno> {
+        let child = walker.table.zalloc(walker.env).ok_or(Errno::NoMem)?;
+        link_table::<LINKED, R, L>(walker, at, child).inspect_err(|_| walker.table.put(child))
+    }
+}
+
+/// Replaces an entry by a table that is filled already, or empty.
+pub(super) fn link_table<const LINKED: bool, R: Runtime, L: Maintenance>(
+    walker: &mut Walker<'_, R, L>,
+    at: &Visit<'_>,
+    child: PageId,
+) -> Result<(), Errno> {
+    if !break_entry::<LINKED, R, L>(walker, at) {
+        return Err(Errno::Again);
+    }
+    make_entry(walker, at, walker.table.table_desc(child));
+    Ok(())
+}
+
+/// Break: locks the entry, invalidates what it mapped, drops its count. Answers whether this walk has it.
+#[inline]
+fn break_entry<const LINKED: bool, R: Runtime, L: Maintenance>(
+    walker: &mut Walker<'_, R, L>,
+    at: &Visit<'_>,
+) -> bool {
+    if is_locked(at.old) {
+        if !walker.shared {
+            walker.env.log.log(Event::Warn); // an exclusive walk has no rival that could hold the entry
+        }
+        return false;
+    }
+    if !walker.try_set(at, LOCKED) {
+        return false;
+    }
+    if LINKED {
+        if is_table(at.old, at.level) {
+            let size = walker.table.geometry.granule_size(at.level);
+            walker.tlbi_range(at.ipa & !(size - 1), size);
+        } else if is_valid(at.old) {
+            walker.tlbi(at.ipa, Some(at.level));
+        }
+    }
+    if is_counted(at.old) {
+        walker.table.put(at.page);
+    }
+    true
+}
+
+/// Make: counts the new entry, then publishes it.
+#[inline]
+fn make_entry<R: Runtime, L>(walker: &Walker<'_, R, L>, at: &Visit<'_>, new: u64) {
+    if is_counted(new) {
+        walker.table.get(at.page);
+    }
+    R::store(at.word, new, Access::Ordered, site!("stage2_make_pte"));
+}

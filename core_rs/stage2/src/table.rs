@@ -1,0 +1,241 @@
+//! The table itself: its root, its pages and their counts. The operations are in `ops`.
+//!
+//! A count is 1 for the link from the parent, and 1 for each non-zero entry; at 0 the page is freed.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use runtime::{Access, Object, Runtime, Site, Word, site};
+
+use crate::arena::{Arena, Harm, PageId};
+use crate::config::{Config, ConfigError};
+use crate::descriptor::Encoding;
+use crate::env::Env;
+use crate::geometry::Geometry;
+use crate::maintenance::{Event, Maintenance, Tlbi};
+use crate::memcache::MemoryCache;
+
+/// Pages that one range invalidation covers at most (Arm ARM, TLBI RIPAS2E1: SCALE 3, NUM 31).
+const MAX_TLBI_RANGE_PAGES: u64 = 1 << 21;
+
+/// A stage-2 table on the runtime `R`.
+///
+/// All operations take `&self`: what may run beside what is the business of the lock around them
+/// (`mmu_lock`), and a caller that gets it wrong gets a wrong table, never undefined behaviour.
+///
+/// ```
+/// use runtime::native::Native;
+/// use stage2::{Config, Env, NoLog, Prot, Table, Walk};
+///
+/// let table = Table::<Native>::new(Config::default())?;
+/// let mut vcpu = Env::new(NoLog);
+/// table.map(&mut vcpu, Walk::Shared, 0x8000_0000, 0x1000, 0x4000_0000, Prot::R | Prot::W).unwrap();
+/// assert_eq!(table.get_leaf(0x8000_0000).unwrap().level, 3);
+/// # Ok::<(), stage2::ConfigError>(())
+/// ```
+pub struct Table<R: Runtime> {
+    pub(crate) inner: Arc<Inner<R>>,
+}
+
+/// What an operation needs, and what work handed to RCU keeps alive.
+pub(crate) struct Inner<R> {
+    pub(crate) config: Config,
+    pub(crate) geometry: Geometry,
+    pub(crate) encoding: Encoding,
+    pub(crate) arena: Arc<Arena>,
+    /// 0 when there is no root, else the number of the first root page plus 1 (`pgt->pgd`).
+    root: Word,
+    runtime: PhantomData<R>,
+}
+
+impl<R: Runtime> Table<R> {
+    /// An empty table.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        let geometry = config.geometry()?;
+        let table = Self {
+            inner: Arc::new(Inner {
+                config,
+                geometry,
+                encoding: Encoding::of(&config),
+                arena: Arc::new(Arena::new(geometry.level_bits())),
+                root: Word::new(0),
+                runtime: PhantomData,
+            }),
+        };
+        table.init();
+        Ok(table)
+    }
+
+    /// Gives the table a fresh root, as after [`Table::destroy`].
+    pub fn init(&self) {
+        let inner = &*self.inner;
+        let pages = inner.geometry.root_pages() as u32;
+        let first = inner.arena.take_contiguous(pages).expect("room for a root in a fresh arena");
+        for page in first.0..first.0 + pages {
+            inner.begin(PageId(page), site!("kvm_s2_zalloc_pages_exact"));
+        }
+        R::store(
+            &inner.root,
+            u64::from(first.0) + 1,
+            Access::Plain,
+            site!("__kvm_pgtable_stage2_init:pgd"),
+        );
+    }
+
+    /// What was asked for.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Levels and sizes.
+    pub fn geometry(&self) -> &Geometry {
+        &self.inner.geometry
+    }
+
+    /// How addresses and memory types are encoded.
+    pub fn encoding(&self) -> &Encoding {
+        &self.inner.encoding
+    }
+
+    /// The first of the contiguous root pages, `None` after [`Table::destroy`].
+    pub fn root(&self) -> Option<PageId> {
+        self.inner.root()
+    }
+
+    /// The reference count of a table page.
+    pub fn ref_count(&self, page: PageId) -> u64 {
+        R::load(self.inner.arena.count(page), Access::Marked, site!("page_count"))
+    }
+
+    /// The page that a table descriptor points to.
+    pub fn child(&self, desc: u64) -> PageId {
+        self.inner.child(desc)
+    }
+
+    /// The entries of a table page.
+    pub fn words(&self, page: PageId) -> &[Word] {
+        self.inner.arena.words(page)
+    }
+
+    /// Table pages allocated and freed since the table was made, root pages included.
+    pub fn page_totals(&self) -> (u64, u64) {
+        self.inner.arena.totals()
+    }
+
+    /// Table pages in use, root pages included.
+    pub fn live_pages(&self) -> u64 {
+        let (allocated, freed) = self.page_totals();
+        allocated - freed
+    }
+
+    /// What went wrong in the bookkeeping of pages.
+    pub fn harm(&self) -> Harm {
+        self.inner.arena.harm()
+    }
+
+    /// Makes `n` pages lie ready in `cache` (`kvm_mmu_topup_memory_cache`), outside any lock. Answers
+    /// whether there was room.
+    pub fn top_up(&self, cache: &mut MemoryCache, n: usize) -> bool {
+        cache.top_up(&self.inner.arena, n)
+    }
+}
+
+impl<R: Runtime> Inner<R> {
+    #[inline]
+    pub(crate) fn root(&self) -> Option<PageId> {
+        match R::load(&self.root, Access::Plain, site!("kvm_pgtable_walk:pgd")) {
+            0 => None,
+            number => Some(PageId(number as u32 - 1)),
+        }
+    }
+
+    /// Forgets the root and frees its pages, whatever they hold.
+    pub(crate) fn free_root(&self) {
+        let Some(first) = self.root() else { return };
+        for page in first.0..first.0 + self.geometry.root_pages() as u32 {
+            self.end(PageId(page), site!("kvm_s2_free_pages_exact"));
+        }
+        R::store(&self.root, 0, Access::Plain, site!("kvm_pgtable_stage2_destroy_pgd:pgd"));
+    }
+
+    /// The page that a table descriptor points to.
+    #[inline]
+    pub(crate) fn child(&self, desc: u64) -> PageId {
+        let number = self.encoding.decode_pa(desc) >> self.geometry.page_shift();
+        self.arena.page_at(number).expect("a table descriptor points into the arena")
+    }
+
+    /// The descriptor that points to a table page.
+    pub(crate) fn table_desc(&self, page: PageId) -> u64 {
+        self.encoding.table(u64::from(page.0) << self.geometry.page_shift())
+    }
+
+    /// Allocates a table page from the caller's cache.
+    pub(crate) fn zalloc<L>(&self, env: &mut Env<L>) -> Option<PageId> {
+        let page = env.memcache.take(&self.arena)?;
+        self.begin(page, site!("stage2_memcache_zalloc_page"));
+        Some(page)
+    }
+
+    /// Takes a count of a table page.
+    #[inline]
+    pub(crate) fn get(&self, page: PageId) {
+        R::fetch_add(self.arena.count(page), 1, site!("get_page"));
+    }
+
+    /// Drops a count of a table page; the last one frees it.
+    #[inline]
+    pub(crate) fn put(&self, page: PageId) {
+        match R::fetch_sub(self.arena.count(page), 1, site!("put_page")) {
+            1 => self.end(page, site!("put_page:free")),
+            0 => {
+                R::fetch_add(self.arena.count(page), 1, site!("put_page:underflow"));
+                self.arena.count_underflow();
+            }
+            _ => {}
+        }
+    }
+
+    /// The count of a table page.
+    pub(crate) fn count(&self, page: PageId) -> u64 {
+        R::load(self.arena.count(page), Access::Marked, site!("page_count"))
+    }
+
+    /// Whether invalidations of leaves wait until the end of an unmap.
+    pub(crate) fn defers_tlbi(&self) -> bool {
+        self.config.tlb_range && self.config.fwb
+    }
+
+    /// Invalidates a range: in pieces as large as the instruction allows, or everything where it is missing.
+    pub(crate) fn tlbi_range<L: Maintenance>(&self, env: &mut Env<L>, ipa: u64, size: u64) {
+        let site = site!("kvm_tlb_flush_vmid_range");
+        if !self.config.tlb_range {
+            R::tlb_invalidate(0, 1 << self.geometry.ipa_bits(), site);
+            env.log.log(Event::Tlbi(Tlbi::Vmid));
+            return;
+        }
+        let (mut ipa, mut left) = (ipa, size >> self.geometry.page_shift());
+        while left > 0 {
+            let pages = left.min(MAX_TLBI_RANGE_PAGES);
+            R::tlb_invalidate(ipa, pages << self.geometry.page_shift(), site);
+            env.log.log(Event::Tlbi(Tlbi::Range { ipa, pages }));
+            ipa = ipa.wrapping_add(pages << self.geometry.page_shift());
+            left -= pages;
+        }
+    }
+
+    fn begin(&self, page: PageId, site: Site) {
+        self.arena.commit(page);
+        R::allocated(self.object(page), site);
+    }
+
+    #[cold]
+    fn end(&self, page: PageId, site: Site) {
+        R::freed(self.object(page), site);
+        self.arena.free(page);
+    }
+
+    fn object(&self, page: PageId) -> Object<'_> {
+        Object { name: "stage2 table page", index: u64::from(page.0), words: self.arena.words(page) }
+    }
+}

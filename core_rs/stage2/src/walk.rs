@@ -1,0 +1,190 @@
+//! The walk: entry by entry, in the order and with the re-reads of upstream's `kvm_pgtable_walk`.
+//!
+//! An entry is read once; a visitor may see it before its subtree (`pre`, tables), instead of a subtree
+//! (`leaf`, everything else) and after its subtree (`post`, tables). After `pre` or `leaf` the entry is read
+//! again, so that a walk goes on into a table that the visitor has just installed.
+//!
+//! Locking is the caller's. An exclusive walk stores plainly, under `mmu_lock` held for write; a shared walk
+//! runs under `mmu_lock` held for read, opens an RCU section of its own, and changes an entry only by
+//! compare-and-exchange against the value it read; losing is [`Errno::Again`]. Nobody waits inside a walk.
+
+use runtime::{Access, Runtime, Word, site};
+
+use crate::arena::PageId;
+use crate::descriptor::is_table;
+use crate::env::Env;
+use crate::errno::Errno;
+use crate::maintenance::{Event, Maintenance, Tlbi};
+use crate::table::Inner;
+
+/// Who else may be in the table during a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Walk {
+    /// Nobody: `mmu_lock` is held for write.
+    Exclusive,
+    /// Other shared walks: `mmu_lock` is held for read.
+    Shared,
+}
+
+/// An entry under visit, as it was when the walk read it.
+pub(crate) struct Visit<'a> {
+    pub(crate) word: &'a Word,
+    /// The table page that holds the entry.
+    pub(crate) page: PageId,
+    pub(crate) old: u64,
+    /// Where the walk stands: inside what the entry maps, not always at its start.
+    pub(crate) ipa: u64,
+    pub(crate) level: i8,
+}
+
+/// What an operation does at the entries of a walk.
+pub(crate) trait Visitor<R: Runtime, L: Maintenance> {
+    const PRE: bool = false;
+    const LEAF: bool = true;
+    const POST: bool = false;
+    /// Whether the walk goes on after [`Errno::Again`].
+    const IGNORE_AGAIN: bool = false;
+
+    fn pre(&mut self, _: &mut Walker<'_, R, L>, _: &Visit<'_>) -> Result<(), Errno> {
+        Ok(())
+    }
+    fn leaf(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno>;
+    fn post(&mut self, _: &mut Walker<'_, R, L>, _: &Visit<'_>) -> Result<(), Errno> {
+        Ok(())
+    }
+}
+
+/// One walk over `[start, end)`.
+pub(crate) struct Walker<'a, R: Runtime, L> {
+    pub(crate) table: &'a Inner<R>,
+    pub(crate) env: &'a mut Env<L>,
+    pub(crate) shared: bool,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    ipa: u64,
+}
+
+impl<'a, R: Runtime, L: Maintenance> Walker<'a, R, L> {
+    /// Walks the pages that `[ipa, ipa + size)` touches, rounded as upstream rounds.
+    pub(crate) fn walk<V: Visitor<R, L>>(
+        table: &'a Inner<R>,
+        env: &'a mut Env<L>,
+        kind: Walk,
+        (ipa, size): (u64, u64),
+        visitor: &mut V,
+    ) -> Result<(), Errno> {
+        let geometry = &table.geometry;
+        let start = geometry.page_down(ipa);
+        let end = geometry.page_up(start.wrapping_add(size));
+        let limit = 1 << geometry.ipa_bits();
+        if start > limit || end > limit {
+            return Err(Errno::Range);
+        }
+        let root = table.root().ok_or(Errno::Inval)?;
+        let shared = kind == Walk::Shared;
+        let _section = shared.then(|| R::rcu_read(site!("kvm_pgtable_walk_begin")));
+        let mut walker = Self { table, env, shared, start, end, ipa: start };
+        let mut index = geometry.root_index(start);
+        while walker.ipa < end {
+            walker.table_page(visitor, root.plus(index as u32), geometry.start_level())?;
+            index += 1;
+        }
+        Ok(())
+    }
+
+    /// Walks a table that nobody can reach, found under an entry of `level - 1`. Where it will be linked,
+    /// or was, does not matter: addresses count from 0.
+    pub(crate) fn walk_unlinked<V: Visitor<R, L>>(
+        table: &'a Inner<R>,
+        env: &'a mut Env<L>,
+        page: PageId,
+        level: i8,
+        visitor: &mut V,
+    ) -> Result<(), Errno> {
+        let end = table.geometry.granule_size(level - 1);
+        Self { table, env, shared: false, start: 0, end, ipa: 0 }.table_page(visitor, page, level)
+    }
+
+    fn table_page<V: Visitor<R, L>>(
+        &mut self,
+        visitor: &mut V,
+        page: PageId,
+        level: i8,
+    ) -> Result<(), Errno> {
+        let table = self.table;
+        let first = table.geometry.entry_index(self.ipa, level);
+        for word in &table.arena.words(page)[first..] {
+            if self.ipa >= self.end {
+                break;
+            }
+            let result = self.entry(visitor, word, page, level);
+            go_on::<V, R, L>(result)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn entry<V: Visitor<R, L>>(
+        &mut self,
+        visitor: &mut V,
+        word: &Word,
+        page: PageId,
+        level: i8,
+    ) -> Result<(), Errno> {
+        let read = || R::load(word, Access::Marked, site!("kvm_pgtable_visit:read"));
+        let mut at = Visit { word, page, old: read(), ipa: self.ipa, level };
+        let mut table = is_table(at.old, level);
+        let result = match (table, V::PRE, V::LEAF) {
+            (true, true, _) => Some(visitor.pre(self, &at)),
+            (false, _, true) => Some(visitor.leaf(self, &at)),
+            _ => None,
+        };
+        if let Some(result) = result {
+            at.old = R::load(word, Access::Marked, site!("kvm_pgtable_visit:reread"));
+            table = is_table(at.old, level);
+            go_on::<V, R, L>(result)?;
+        }
+        if !table {
+            let size = self.table.geometry.granule_size(level);
+            self.ipa = (self.ipa & !(size - 1)) + size;
+            return Ok(());
+        }
+        let child = self.table.child(at.old);
+        let result = self.table_page(visitor, child, level + 1);
+        go_on::<V, R, L>(result)?;
+        if V::POST { visitor.post(self, &at) } else { Ok(()) }
+    }
+
+    /// Changes the entry: a plain store when the walk is exclusive, compare-and-exchange when it is shared.
+    /// Answers whether the entry now holds `new`.
+    #[inline]
+    pub(crate) fn try_set(&self, at: &Visit<'_>, new: u64) -> bool {
+        if self.shared {
+            R::compare_exchange(at.word, at.old, new, site!("stage2_try_set_pte:cmpxchg")).is_ok()
+        } else {
+            R::store(at.word, new, Access::Marked, site!("stage2_try_set_pte:store"));
+            true
+        }
+    }
+
+    /// Invalidates one address at the level where it was mapped.
+    pub(crate) fn tlbi(&mut self, ipa: u64, level: Option<i8>) {
+        let size = level.map_or(self.table.geometry.page_size(), |at| self.table.geometry.granule_size(at));
+        R::tlb_invalidate(ipa, size, site!("__kvm_tlb_flush_vmid_ipa"));
+        self.env.log.log(Event::Tlbi(Tlbi::Ipa { ipa, level }));
+    }
+
+    /// Invalidates a range, or everything where there is no invalidation by range.
+    pub(crate) fn tlbi_range(&mut self, ipa: u64, size: u64) {
+        self.table.tlbi_range(self.env, ipa, size);
+    }
+}
+
+/// A result that ends the walk, or `Ok` where the visitor wants it to go on.
+#[inline]
+fn go_on<V: Visitor<R, L>, R: Runtime, L: Maintenance>(result: Result<(), Errno>) -> Result<(), Errno> {
+    match result {
+        Err(Errno::Again) if V::IGNORE_AGAIN => Ok(()),
+        result => result,
+    }
+}

@@ -11,7 +11,7 @@ use runtime::{Access, Runtime, Word, site};
 /// compare-exchange.
 fn fault(words: &[Word]) {
     let mut at = 0;
-    for _ in 0..24 {
+    for _ in 0..56 {
         at = Native::<Off>::load(&words[at as usize], Access::Marked, site!("walk"));
     }
     let installed = Native::<Off>::compare_exchange(&words[0], 1, 1, site!("install"));

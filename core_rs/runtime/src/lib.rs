@@ -84,6 +84,17 @@ pub trait Runtime: Copy + Default + Send + Sync + 'static {
     fn fetch_add(word: &Word, n: u64, site: Site) -> u64;
     /// Subtracts from a counter; answers the value before.
     fn fetch_sub(word: &Word, n: u64, site: Site) -> u64;
+    /// [`Runtime::fetch_add`] on a counter that a lock keeps everybody else from: real threads need no
+    /// atomic instruction for it, to everyone else it is the same action.
+    #[inline]
+    fn add_exclusive(word: &Word, n: u64, site: Site) -> u64 {
+        Self::fetch_add(word, n, site)
+    }
+    /// [`Runtime::fetch_sub`] on a counter that a lock keeps everybody else from.
+    #[inline]
+    fn sub_exclusive(word: &Word, n: u64, site: Site) -> u64 {
+        Self::fetch_sub(word, n, site)
+    }
     /// Waits, in a retry loop, until `word` may no longer hold `seen`.
     fn await_change(word: &Word, seen: u64, site: Site);
 

@@ -143,7 +143,7 @@ impl Arena {
 
     /// The entries of a page.
     #[inline]
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code, clippy::cast_ptr_alignment)] // a mapping starts page-aligned
     pub(crate) fn words(&self, page: PageId) -> &[Word] {
         debug_assert!(page.0 < self.capacity);
         let entries = 1_usize << self.entries_shift;
@@ -183,7 +183,7 @@ impl Arena {
     }
 
     #[inline]
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code, clippy::cast_ptr_alignment)] // a mapping starts page-aligned
     fn beside(&self, page: PageId) -> &Beside {
         debug_assert!(page.0 < self.capacity);
         // SAFETY: as in `words`; `Beside` consists of atomics, for which the mapping's zero bytes are valid,

@@ -62,6 +62,7 @@ impl FromStr for Granule {
 
 /// The request for a table. [`Config::geometry`] says whether it can be met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools)] // each is a feature bit of the architecture
 pub struct Config {
     /// The translation granule.
     pub granule: Granule,

@@ -1,6 +1,8 @@
 //! The table itself: its root, its pages and their counts. The operations are in `ops`.
 //!
-//! A count is 1 for the link from the parent, and 1 for each non-zero entry; at 0 the page is freed.
+//! A count is 1 for the link from the parent, and 1 for each non-zero entry; at 0 the page is freed. Upstream's
+//! are page references, atomic always; here an exclusive walk, which `mmu_lock` keeps alone with the table,
+//! counts without an atomic instruction on real threads (docs/performance.md has the figures).
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -74,12 +76,7 @@ impl<R: Runtime> Table<R> {
         for page in first.0..first.0 + pages {
             inner.begin(PageId(page), site!("kvm_s2_zalloc_pages_exact"));
         }
-        R::store(
-            &inner.root,
-            u64::from(first.0) + 1,
-            Access::Plain,
-            site!("__kvm_pgtable_stage2_init:pgd"),
-        );
+        R::store(&inner.root, u64::from(first.0) + 1, Access::Plain, site!("__kvm_pgtable_stage2_init:pgd"));
     }
 
     /// What was asked for.
@@ -179,17 +176,23 @@ impl<R: Runtime> Inner<R> {
 
     /// Takes a count of a table page.
     #[inline]
-    pub(crate) fn get(&self, page: PageId) {
-        R::fetch_add(self.arena.count(page), 1, site!("get_page"));
+    pub(crate) fn get(&self, page: PageId, shared: bool) {
+        let (count, site) = (self.arena.count(page), site!("get_page"));
+        if shared {
+            R::fetch_add(count, 1, site)
+        } else {
+            R::add_exclusive(count, 1, site)
+        };
     }
 
     /// Drops a count of a table page; the last one frees it.
     #[inline]
-    pub(crate) fn put(&self, page: PageId) {
-        match R::fetch_sub(self.arena.count(page), 1, site!("put_page")) {
+    pub(crate) fn put(&self, page: PageId, shared: bool) {
+        let (count, site) = (self.arena.count(page), site!("put_page"));
+        match if shared { R::fetch_sub(count, 1, site) } else { R::sub_exclusive(count, 1, site) } {
             1 => self.end(page, site!("put_page:free")),
             0 => {
-                R::fetch_add(self.arena.count(page), 1, site!("put_page:underflow"));
+                R::fetch_add(count, 1, site!("put_page:underflow"));
                 self.arena.count_underflow();
             }
             _ => {}

@@ -61,7 +61,6 @@ pub(crate) struct Walker<'a, R: Runtime, L> {
     pub(crate) shared: bool,
     pub(crate) start: u64,
     pub(crate) end: u64,
-    ipa: u64,
 }
 
 impl<'a, R: Runtime, L: Maintenance> Walker<'a, R, L> {
@@ -83,11 +82,11 @@ impl<'a, R: Runtime, L: Maintenance> Walker<'a, R, L> {
         let root = table.root().ok_or(Errno::Inval)?;
         let shared = kind == Walk::Shared;
         let _section = shared.then(|| R::rcu_read(site!("kvm_pgtable_walk_begin")));
-        let mut walker = Self { table, env, shared, start, end, ipa: start };
-        let mut index = geometry.root_index(start);
-        while walker.ipa < end {
-            walker.table_page(visitor, root.plus(index as u32), geometry.start_level())?;
-            index += 1;
+        let mut walker = Self { table, env, shared, start, end };
+        let mut ipa = start;
+        while ipa < end {
+            let page = root.plus(geometry.root_index(ipa) as u32);
+            ipa = walker.table_page(visitor, page, geometry.start_level(), ipa)?;
         }
         Ok(())
     }
@@ -102,57 +101,70 @@ impl<'a, R: Runtime, L: Maintenance> Walker<'a, R, L> {
         visitor: &mut V,
     ) -> Result<(), Errno> {
         let end = table.geometry.granule_size(level - 1);
-        Self { table, env, shared: false, start: 0, end, ipa: 0 }.table_page(visitor, page, level)
+        Self { table, env, shared: false, start: 0, end }.table_page(visitor, page, level, 0).map(|_| ())
     }
 
+    /// Visits the entries of a table page from the one that maps `ipa` on; answers where the walk stands then.
     fn table_page<V: Visitor<R, L>>(
         &mut self,
         visitor: &mut V,
         page: PageId,
         level: i8,
-    ) -> Result<(), Errno> {
+        mut ipa: u64,
+    ) -> Result<u64, Errno> {
         let table = self.table;
-        let first = table.geometry.entry_index(self.ipa, level);
+        let first = table.geometry.entry_index(ipa, level);
         for word in &table.arena.words(page)[first..] {
-            if self.ipa >= self.end {
+            if ipa >= self.end {
                 break;
             }
-            let result = self.entry(visitor, word, page, level);
-            go_on::<V, R, L>(result)?;
+            ipa = self.entry(visitor, word, page, level, ipa)?;
         }
-        Ok(())
+        Ok(ipa)
     }
 
-    #[inline]
+    /// Visits one entry and what is below it; answers where the walk stands then.
+    #[inline(always)] // the position stays in a register while the counts of a whole table are dropped
     fn entry<V: Visitor<R, L>>(
         &mut self,
         visitor: &mut V,
         word: &Word,
         page: PageId,
         level: i8,
-    ) -> Result<(), Errno> {
-        let read = || R::load(word, Access::Marked, site!("kvm_pgtable_visit:read"));
-        let mut at = Visit { word, page, old: read(), ipa: self.ipa, level };
+        ipa: u64,
+    ) -> Result<u64, Errno> {
+        let mut at = Visit {
+            word,
+            page,
+            old: R::load(word, Access::Marked, site!("kvm_pgtable_visit:read")),
+            ipa,
+            level,
+        };
         let mut table = is_table(at.old, level);
-        let result = match (table, V::PRE, V::LEAF) {
+        let visited = match (table, V::PRE, V::LEAF) {
             (true, true, _) => Some(visitor.pre(self, &at)),
             (false, _, true) => Some(visitor.leaf(self, &at)),
             _ => None,
         };
-        if let Some(result) = result {
+        let size = self.table.geometry.granule_size(level);
+        let next = (ipa & !(size - 1)) + size;
+        if let Some(result) = visited {
             at.old = R::load(word, Access::Marked, site!("kvm_pgtable_visit:reread"));
             table = is_table(at.old, level);
-            go_on::<V, R, L>(result)?;
+            match result {
+                Err(Errno::Again) if V::IGNORE_AGAIN => {}
+                result => result?,
+            }
         }
         if !table {
-            let size = self.table.geometry.granule_size(level);
-            self.ipa = (self.ipa & !(size - 1)) + size;
-            return Ok(());
+            return Ok(next);
         }
         let child = self.table.child(at.old);
-        let result = self.table_page(visitor, child, level + 1);
-        go_on::<V, R, L>(result)?;
-        if V::POST { visitor.post(self, &at) } else { Ok(()) }
+        let next = self.table_page(visitor, child, level + 1, ipa)?;
+        if V::POST {
+            visitor.post(self, &at)?;
+        }
+        Ok(next)
     }
 
     /// Changes the entry: a plain store when the walk is exclusive, compare-and-exchange when it is shared.
@@ -177,14 +189,5 @@ impl<'a, R: Runtime, L: Maintenance> Walker<'a, R, L> {
     /// Invalidates a range, or everything where there is no invalidation by range.
     pub(crate) fn tlbi_range(&mut self, ipa: u64, size: u64) {
         self.table.tlbi_range(self.env, ipa, size);
-    }
-}
-
-/// A result that ends the walk, or `Ok` where the visitor wants it to go on.
-#[inline]
-fn go_on<V: Visitor<R, L>, R: Runtime, L: Maintenance>(result: Result<(), Errno>) -> Result<(), Errno> {
-    match result {
-        Err(Errno::Again) if V::IGNORE_AGAIN => Ok(()),
-        result => result,
     }
 }

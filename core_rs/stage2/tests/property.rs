@@ -110,7 +110,10 @@ impl Model<'_> {
             let fits = |&level: &i8| {
                 let size = self.size(level);
                 let block_ok = self.table.geometry().leaf_allowed(level) && !self.table.config().force_pte;
-                (block_ok || level == LAST_LEVEL) && at % size == 0 && pa % size == 0 && end - at >= size
+                (block_ok || level == LAST_LEVEL)
+                    && at.is_multiple_of(size)
+                    && pa.is_multiple_of(size)
+                    && end - at >= size
             };
             let level = (self.table.geometry().start_level()..=LAST_LEVEL).find(fits).unwrap();
             let mut mapped = Mapped::Memory { pa, prot, accessed: true };
@@ -118,7 +121,11 @@ impl Model<'_> {
                 && let Mapped::Memory { pa: old_pa, prot: old_prot, accessed } = old.mapped
             {
                 let memory = |prot: Prot| {
-                    if self.table.config().as_s1 { Prot::empty() } else { prot & (Prot::DEVICE | Prot::NORMAL_NC) }
+                    if self.table.config().as_s1 {
+                        Prot::empty()
+                    } else {
+                        prot & (Prot::DEVICE | Prot::NORMAL_NC)
+                    }
                 };
                 if (old_pa, memory(old_prot), accessed) == (pa, memory(prot), true) {
                     if old_prot & Prot::SW == prot & Prot::SW {
@@ -241,7 +248,7 @@ impl Model<'_> {
                 let found = self.each((ipa, ipa + page), |old, _| {
                     *old |= prot & (Prot::R | Prot::W);
                     if prot.intersects(Prot::X) {
-                        *old = *old - Prot::X | prot & Prot::X;
+                        *old = (*old - Prot::X) | (prot & Prot::X);
                     }
                 });
                 prop_assert_eq!(result, if found { Ok(()) } else { Err(Errno::Again) });

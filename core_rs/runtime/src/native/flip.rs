@@ -75,7 +75,6 @@ impl Flip {
         self.epoch.store(old.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::SeqCst);
         self.drain(old & 1);
-        fence(Ordering::SeqCst);
     }
 
     fn drain(&self, index: usize) {
@@ -84,7 +83,8 @@ impl Flip {
         }
     }
 
-    /// Exits are summed before entries: a section seen to leave was seen to enter.
+    /// Exits are summed before entries: a section seen to leave was seen to enter. What the sections
+    /// that left have read and written comes before all that follows.
     fn idle(&self, index: usize) -> bool {
         let left = self.sum(|shard| &shard.left[index]);
         fence(Ordering::SeqCst);

@@ -18,12 +18,14 @@ use super::{Counting, LockStats};
 use crate::Site;
 
 /// A lock of either class: both wait by spinning a little, then parking.
+#[repr(C)] // parking_lot's word first: its address is the lock's, and takes no instruction to find
 pub struct Lock<C: Counting> {
     plain: Mutex<()>,
     recorder: Recorder<C>,
 }
 
 /// A reader-writer lock.
+#[repr(C)] // as for `Lock`
 pub struct RwLock<C: Counting> {
     plain: PlainRwLock<()>,
     /// Threads that found the lock taken and do not have it yet.
@@ -61,7 +63,9 @@ impl<C: Counting> Lock<C> {
 
     #[inline]
     pub(super) fn lock(&self, site: Site) -> LockGuard<'_, C> {
-        let plain = match self.plain.try_lock() {
+        // parking_lot's `try_lock` takes longer than its `lock`, so it only runs to count.
+        let first_try = if C::COUNT { self.plain.try_lock() } else { Some(self.plain.lock()) };
+        let plain = match first_try {
             Some(guard) => guard,
             None => self.recorder.wait(Side::Write, site, || self.plain.lock()),
         };

@@ -141,6 +141,20 @@ impl<C: Counting> Runtime for Native<C> {
         word.cell().fetch_sub(n, Ordering::SeqCst)
     }
 
+    #[inline]
+    fn add_exclusive(word: &Word, n: u64, _site: Site) -> u64 {
+        let before = word.cell().load(Ordering::Relaxed);
+        word.cell().store(before.wrapping_add(n), Ordering::Relaxed);
+        before
+    }
+
+    #[inline]
+    fn sub_exclusive(word: &Word, n: u64, _site: Site) -> u64 {
+        let before = word.cell().load(Ordering::Relaxed);
+        word.cell().store(before.wrapping_sub(n), Ordering::Relaxed);
+        before
+    }
+
     /// Spins for about as long as another core needs for a critical section, then yields.
     #[inline]
     fn await_change(word: &Word, seen: u64, _site: Site) {

@@ -54,7 +54,7 @@ impl<R: Runtime> Inner<R> {
         if walked.is_err() || self.count(page) != 1 {
             env.log.log(Event::Warn);
         }
-        self.put(page);
+        self.put(page, false);
     }
 }
 
@@ -66,7 +66,7 @@ impl<R: Runtime, L: Maintenance> Visitor<R, L> for Free {
     #[inline]
     fn leaf(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno> {
         if is_counted(at.old) {
-            walker.table.put(at.page);
+            walker.table.put(at.page, walker.shared);
         }
         Ok(())
     }
@@ -76,8 +76,8 @@ impl<R: Runtime, L: Maintenance> Visitor<R, L> for Free {
         let child = walker.table.child(at.old);
         if walker.table.count(child) == 1 {
             clear::<R>(at);
-            walker.table.put(at.page);
-            walker.table.put(child);
+            walker.table.put(at.page, walker.shared);
+            walker.table.put(child, false);
         }
         Ok(())
     }

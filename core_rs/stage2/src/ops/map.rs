@@ -77,7 +77,7 @@ impl<R: Runtime, L: Maintenance> Visitor<R, L> for Linked<'_, R> {
     fn pre(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno> {
         let Some(new) = self.0.leaf_at(walker, at) else { return Ok(()) };
         let child = walker.table.child(at.old);
-        self.0.install_leaf::<true, R, L>(walker, at, new)?;
+        Map::install_leaf::<true, R, L>(walker, at, new)?;
         walker.env.log.log(Event::FreeUnlinked { level: at.level });
         Inner::free_unlinked_by_rcu(self.1, child, at.level + 1);
         Ok(())
@@ -105,7 +105,7 @@ impl Map {
         at: &Visit<'_>,
     ) -> Result<(), Errno> {
         match self.leaf_at(walker, at) {
-            Some(new) => self.install_leaf::<LINKED, R, L>(walker, at, new),
+            Some(new) => Self::install_leaf::<LINKED, R, L>(walker, at, new),
             None => Self::install_table::<LINKED, R, L>(walker, at),
         }
     }
@@ -132,7 +132,6 @@ impl Map {
 
     #[inline]
     fn install_leaf<const LINKED: bool, R: Runtime, L: Maintenance>(
-        &self,
         walker: &mut Walker<'_, R, L>,
         at: &Visit<'_>,
         new: u64,
@@ -166,7 +165,7 @@ impl Map {
         at: &Visit<'_>,
     ) -> Result<(), Errno> {
         let child = walker.table.zalloc(walker.env).ok_or(Errno::NoMem)?;
-        link_table::<LINKED, R, L>(walker, at, child).inspect_err(|_| walker.table.put(child))
+        link_table::<LINKED, R, L>(walker, at, child).inspect_err(|_| walker.table.put(child, false))
     }
 }
 
@@ -207,7 +206,7 @@ fn break_entry<const LINKED: bool, R: Runtime, L: Maintenance>(
         }
     }
     if is_counted(at.old) {
-        walker.table.put(at.page);
+        walker.table.put(at.page, walker.shared);
     }
     true
 }
@@ -216,7 +215,7 @@ fn break_entry<const LINKED: bool, R: Runtime, L: Maintenance>(
 #[inline]
 fn make_entry<R: Runtime, L>(walker: &Walker<'_, R, L>, at: &Visit<'_>, new: u64) {
     if is_counted(new) {
-        walker.table.get(at.page);
+        walker.table.get(at.page, walker.shared);
     }
     R::store(at.word, new, Access::Ordered, site!("stage2_make_pte"));
 }

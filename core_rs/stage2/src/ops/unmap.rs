@@ -39,13 +39,13 @@ impl<R: Runtime, L: Maintenance> Visitor<R, L> for Unmap {
             if !table.defers_tlbi() {
                 walker.tlbi(at.ipa, Some(at.level));
             }
-            table.put(at.page);
+            table.put(at.page, false);
             if table.config.cmo && !table.config.fwb && table.encoding.is_cacheable(at.old) {
                 let (pa, size) = (table.encoding.decode_pa(at.old), table.geometry.granule_size(at.level));
                 walker.env.log.log(Event::DcacheClean { pa, size });
             }
         } else {
-            table.put(at.page);
+            table.put(at.page, false);
         }
         Ok(())
     }
@@ -59,8 +59,8 @@ impl<R: Runtime, L: Maintenance> Visitor<R, L> for Unmap {
         }
         clear::<R>(at);
         walker.tlbi(at.ipa, None); // a hardware walk may have cached the table: never deferred
-        table.put(at.page);
-        table.put(child);
+        table.put(at.page, false);
+        table.put(child, false);
         Ok(())
     }
 }

@@ -68,7 +68,8 @@ impl RowsBuilder {
         self.side(&mut columns, "read", |lock| &lock.read);
         self.side(&mut columns, "write", |lock| &lock.write);
         columns.u64("voluntary_switches", self.each(|measured| measured.switches.map(|(own, _)| own)));
-        columns.u64("involuntary_switches", self.each(|measured| measured.switches.map(|(_, forced)| forced)));
+        columns
+            .u64("involuntary_switches", self.each(|measured| measured.switches.map(|(_, forced)| forced)));
         columns.finish()
     }
 

@@ -1,5 +1,5 @@
 //! With [`Off`] a pair of lock and unlock through the runtime executes exactly as many instructions
-//! as a pair on parking_lot's own lock: counted by valgrind's callgrind, where there is one.
+//! as a pair on `parking_lot`'s own lock: counted by valgrind's callgrind, where there is one.
 
 use std::env;
 use std::hint::black_box;
@@ -13,7 +13,10 @@ type Native0 = Native<Off>;
 /// What the copy of this test under callgrind runs: a name below and how often.
 const PAIRS: &str = "RUNTIME_CALLGRIND_PAIRS";
 
-const KINDS: [(&str, fn(usize), fn(usize)); 3] = [
+/// A kind of lock, its pairs on the plain lock, and its pairs through the runtime.
+type Kind = (&'static str, fn(usize), fn(usize));
+
+const KINDS: [Kind; 3] = [
     ("read", plain_reads, runtime_reads),
     ("write", plain_writes, runtime_writes),
     ("mutex", plain_locks, runtime_locks),

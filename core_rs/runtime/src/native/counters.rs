@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quanta::Clock;
 
-use super::threads::{self, SHARDS};
 use super::Counting;
+use super::threads::{self, SHARDS};
 use crate::{Site, SiteInfo};
 
 /// Sites a lock tells apart, the collective one included.
@@ -61,7 +61,8 @@ pub(super) struct SideTimes {
 pub(super) struct Durations {
     pub(super) total: AtomicU64,
     pub(super) max: AtomicU64,
-    pub(super) buckets: [AtomicU64; BUCKETS],
+    /// As many as [`BUCKETS`].
+    pub(super) buckets: Box<[AtomicU64]>,
 }
 
 impl Counters {
@@ -74,9 +75,8 @@ impl Counters {
     #[inline]
     pub(super) fn mine(&self) -> &Shard {
         let index = threads::index();
-        self.shards[index].get_or_init(|| {
-            Shard::new(threads::is_shared(index), self.timed, self.clock.clone())
-        })
+        self.shards[index]
+            .get_or_init(|| Shard::new(threads::is_shared(index), self.timed, self.clock.clone()))
     }
 
     /// The shards that threads have counted in.
@@ -165,7 +165,7 @@ impl Default for Durations {
         Self {
             total: AtomicU64::new(0),
             max: AtomicU64::new(0),
-            buckets: [const { AtomicU64::new(0) }; BUCKETS],
+            buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Guarantee: [`Flip::synchronize`] returns after the end of every read section that began before it
 //! was called, and what was written before the call is seen by every section that begins after it
-//! returned. Readers never wait. Algorithm: McKenney, "Sleepable RCU" (2006), with separate counts
-//! of entries and exits, and both indices drained, as in the kernel since 3.4.
+//! returned. Readers never wait. The algorithm is the kernel's SRCU without its state machine:
+//! entries and exits are counted apart, in one of two sets, and both sets are drained.
 //!
-//! This file names no atomic of its own: `sync` is std's in the crate and loom's in `tests/loom.rs`.
+//! This file names no atomic of its own: `sync` is std's in the crate, loom's in `tests/srcu_loom.rs`.
 
 use super::sync::{AtomicU64, AtomicUsize, Ordering, fence, yield_now};
 
@@ -39,11 +39,7 @@ impl Flip {
             entered: [AtomicU64::new(0), AtomicU64::new(0)],
             left: [AtomicU64::new(0), AtomicU64::new(0)],
         };
-        Self {
-            epoch: AtomicUsize::new(0),
-            shards: (0..=shards).map(|_| shard()).collect(),
-            last: shards,
-        }
+        Self { epoch: AtomicUsize::new(0), shards: (0..=shards).map(|_| shard()).collect(), last: shards }
     }
 
     /// Begins a read section of the thread that owns `shard`.

@@ -1,8 +1,8 @@
-//! parking_lot's locks, with counters beside them.
+//! `parking_lot`'s locks, with counters beside them.
 //!
-//! Guarantee: a lock is exclusive (or shared) as parking_lot's is, and is dropped with its guard,
+//! Guarantee: a lock is exclusive (or shared) as `parking_lot`'s is, and is dropped with its guard,
 //! also when that unwinds. An acquisition counts as contended when the lock was not free at the
-//! first try. With [`Off`](super::Off) there is nothing but parking_lot's own instructions on the
+//! first try. With [`Off`](super::Off) there is nothing but `parking_lot`'s own instructions on the
 //! uncontended path. Readers that find a writer waiting wait behind it, as with the kernel's qrwlock.
 
 use std::marker::PhantomData;
@@ -79,11 +79,7 @@ impl<C: Counting> Lock<C> {
 
 impl<C: Counting> RwLock<C> {
     pub(super) fn new(name: &'static str) -> Self {
-        Self {
-            plain: PlainRwLock::new(()),
-            waiters: AtomicUsize::new(0),
-            recorder: Recorder::new(name),
-        }
+        Self { plain: PlainRwLock::new(()), waiters: AtomicUsize::new(0), recorder: Recorder::new(name) }
     }
 
     #[inline]
@@ -138,7 +134,9 @@ impl<C: Counting> WriteGuard<'_, C> {
     #[cold]
     fn break_lock(&mut self, site: Site) {
         self.hold.end();
-        self.plain.take().map(PlainWriteGuard::unlock_fair);
+        if let Some(plain) = self.plain.take() {
+            PlainWriteGuard::unlock_fair(plain);
+        }
         self.plain = Some(self.lock.take_for_write(site));
         self.hold = self.lock.recorder.acquired(Side::Write, site);
     }
@@ -203,7 +201,9 @@ struct Hold<'a, C: Counting> {
 impl<C: Counting> Hold<'_, C> {
     #[inline]
     fn end(&mut self) {
-        if C::TIME && let Some((shard, start)) = self.since.take() {
+        if C::TIME
+            && let Some((shard, start)) = self.since.take()
+        {
             shard.held(self.side, shard.now().saturating_sub(start));
         }
     }

@@ -1,4 +1,4 @@
-//! The actions on real threads: std atomics, parking_lot's locks, crossbeam's epochs.
+//! The actions on real threads: std's atomics, `parking_lot`'s locks, crossbeam's epochs.
 //!
 //! Guarantee: with [`Off`] every action compiles to the plain operation. With [`Counts`] and
 //! [`Times`] each lock counts, for read and write apart and exactly, what [`LockStats`] lists.
@@ -42,7 +42,7 @@ pub trait Counting: Copy + Default + fmt::Debug + Send + Sync + 'static {
     const TIME: bool;
 }
 
-/// Locks record nothing, and cost what parking_lot's cost.
+/// Locks record nothing, and cost what `parking_lot`'s cost.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Off;
 

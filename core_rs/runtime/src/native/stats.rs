@@ -93,11 +93,8 @@ fn sites(side: Side, counters: &Counters) -> Vec<SiteStats> {
             let acquisitions = cells.acquisitions.load(Ordering::Relaxed);
             let contentions = cells.contentions.load(Ordering::Relaxed);
             if acquisitions + contentions > 0 {
-                let entry = by_name.entry(site.name()).or_insert(SiteStats {
-                    site,
-                    acquisitions: 0,
-                    contentions: 0,
-                });
+                let entry =
+                    by_name.entry(site.name()).or_insert(SiteStats { site, acquisitions: 0, contentions: 0 });
                 entry.acquisitions += acquisitions;
                 entry.contentions += contentions;
             }

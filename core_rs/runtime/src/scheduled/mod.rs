@@ -1,0 +1,248 @@
+//! The actions as scheduling points of coroutines, so that an order of events can be chosen,
+//! recorded and repeated.
+//!
+//! Guarantee: [`run`] carries out one execution of some threads, in which every action of
+//! [`Scheduled`] happens at a moment that a [`Policy`] chose, one after the other. An [`Execution`] is
+//! a function of the choices: the same choices give the same actions on the same object numbers.
+//! Memory is sequentially consistent: weaker orders are not explored. Code between two actions runs
+//! undivided, so what threads share beside the runtime's words is not explored either.
+//!
+//! # Waiting
+//! A thread stops before each action; who cannot take it is not offered to the policy: a lock that is
+//! held, a grace period or barrier that is not over, and [`await_change`](crate::Runtime::await_change)
+//! while its word holds the value that was seen. So a retry loop that awaits the word it lost on makes
+//! no endless executions. When nobody can go on, the execution is over: [`Outcome::Finished`] if all
+//! have ended, else [`Outcome::Deadlock`]. A reader does not wait behind a waiting writer, so a
+//! recursive read lock is not by itself a deadlock here. A lock break always drops the lock: any
+//! thread of the host may wait for the processor.
+//!
+//! # Grace periods
+//! `Synchronize` notes which sections are open; `Synchronized` can be taken when they are over. Work
+//! handed over by `CallRcu` runs on a thread of its own, named `rcu`, oldest first, each after the
+//! sections that were open when it was handed over. An execution is finished when no work is left.
+//!
+//! # What depends on what
+//! Two actions of different threads depend on each other, so that their order matters, when they
+//! - access one word, unless both only read (`Load`, `AwaitChange`, a `CompareExchange` that fails);
+//! - access a word of an object that the other frees or allocates, or both free it;
+//! - take, drop or break one lock, unless both take or drop it for read;
+//! - begin or end a section (`Section`, `SectionEnd`) and `Synchronize`, `Synchronized` or `CallRcu` on
+//!   the same domain; sections do not depend on each other;
+//! - `CallRcu`, `RcuWork` and `RcuBarrier` on each other: the work is a queue;
+//! - invalidate overlapping translations, or use them.
+//!
+//! `MightSleep` and `CondResched` depend on nothing.
+//!
+//! # How an execution is abandoned
+//! When the policy gives up, at a deadlock and at a panic, the coroutines are unwound: their drops
+//! run, with the runtime muted. Muted actions, like those outside any run (the set-up of a scenario
+//! and the look at its end), are carried out at once, and nothing waits. A thread that panics goes on
+//! to take its actions while it unwinds, but without giving way to others.
+
+mod action;
+mod execution;
+mod model;
+mod objects;
+mod policy;
+mod sync;
+
+use std::sync::atomic::Ordering;
+
+use crate::{Access, LockClass, Object, Runtime, Site, Word};
+
+use execution::{act, in_a_run, model, scheduled, set_up};
+use model::Detail;
+use objects::ObjectKey;
+
+pub use action::{Action, Kind, ObjectClass, ObjectInfo, Target};
+pub use execution::{Execution, NamedThread, Outcome, Waiting, run};
+pub use policy::{Policy, RandomWalk, Replay};
+pub use sync::{Lock, LockGuard, RcuGuard, ReadGuard, RwLock, Srcu, SrcuGuard, WriteGuard};
+
+/// Coroutines whose every action is a scheduling point.
+///
+/// ```
+/// use runtime::scheduled::{Outcome, Replay, Scheduled, run};
+/// use runtime::{Runtime, Word, site};
+/// use std::rc::Rc;
+///
+/// let count = Rc::new(Word::new(0));
+/// let thread = |name: &str| {
+///     let count = Rc::clone(&count);
+///     let work = move || {
+///         Scheduled::fetch_add(&count, 1, site!("get"));
+///     };
+///     (name.to_string(), Box::new(work) as Box<dyn FnOnce()>)
+/// };
+/// let execution = run(vec![thread("T1"), thread("T2")], &mut Replay(vec![1, 0]));
+/// assert_eq!(execution.outcome, Outcome::Finished);
+/// assert_eq!(execution.actions.iter().map(|action| action.thread).collect::<Vec<_>>(), [1, 0]);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scheduled;
+
+impl Runtime for Scheduled {
+    type Lock = Lock;
+    type RwLock = RwLock;
+    type Srcu = Srcu;
+    type LockGuard<'a> = LockGuard<'a>;
+    type ReadGuard<'a> = ReadGuard<'a>;
+    type WriteGuard<'a> = WriteGuard<'a>;
+    type SrcuGuard<'a> = SrcuGuard<'a>;
+    type RcuGuard = RcuGuard;
+
+    fn load(word: &Word, access: Access, site: Site) -> u64 {
+        before(word, Kind::Load(access), site);
+        word.cell().load(Ordering::Relaxed)
+    }
+
+    fn store(word: &Word, value: u64, access: Access, site: Site) {
+        before(word, Kind::Store(access), site);
+        word.cell().store(value, Ordering::Relaxed);
+        wrote(value);
+    }
+
+    fn compare_exchange(word: &Word, current: u64, new: u64, site: Site) -> Result<u64, u64> {
+        before(word, Kind::CompareExchange, site);
+        let result = word.cell().compare_exchange(current, new, Ordering::Relaxed, Ordering::Relaxed);
+        if result.is_ok() {
+            wrote(new);
+        }
+        result
+    }
+
+    fn fetch_add(word: &Word, n: u64, site: Site) -> u64 {
+        before(word, Kind::FetchAdd, site);
+        let old = word.cell().fetch_add(n, Ordering::Relaxed);
+        wrote(old.wrapping_add(n));
+        old
+    }
+
+    fn fetch_sub(word: &Word, n: u64, site: Site) -> u64 {
+        before(word, Kind::FetchSub, site);
+        let old = word.cell().fetch_sub(n, Ordering::Relaxed);
+        wrote(old.wrapping_sub(n));
+        old
+    }
+
+    /// # Panics
+    /// Outside a run, when the word holds `seen`: nobody could change it.
+    fn await_change(word: &Word, seen: u64, site: Site) {
+        let unchanged = word.cell().load(Ordering::Relaxed) == seen;
+        if scheduled() {
+            act(Kind::AwaitChange, site, |model| {
+                (Some(model.objects.of_word(word)), Detail::Await { seen, unchanged })
+            });
+        } else {
+            assert!(
+                !unchanged || in_a_run(),
+                "{site:?} awaits a change of {seen:#x} outside a run, where nobody else writes"
+            );
+        }
+    }
+
+    fn allocated(object: Object<'_>, site: Site) {
+        let key = ObjectKey::new(object);
+        if scheduled() {
+            act(Kind::Allocate, site, |model| (Some(model.objects.fresh(object)), Detail::Object(key)));
+        } else {
+            set_up(|objects| objects.allocated(key, None));
+        }
+    }
+
+    fn freed(object: Object<'_>, site: Site) {
+        if scheduled() {
+            act(Kind::Free, site, |model| (Some(model.objects.of_object(object)), Detail::None));
+        } else {
+            set_up(|objects| objects.gone(&ObjectKey::new(object)));
+        }
+    }
+
+    fn new_lock(name: &'static str, class: LockClass) -> Lock {
+        Lock::new(name, class)
+    }
+
+    fn lock(lock: &Lock, site: Site) -> LockGuard<'_> {
+        lock.lock(site)
+    }
+
+    fn new_rwlock(name: &'static str) -> RwLock {
+        RwLock::new(name)
+    }
+
+    fn read(lock: &RwLock, site: Site) -> ReadGuard<'_> {
+        lock.read(site)
+    }
+
+    fn write(lock: &RwLock, site: Site) -> WriteGuard<'_> {
+        lock.write(site)
+    }
+
+    /// Always breaks the lock, in a run.
+    fn cond_resched_write(guard: &mut WriteGuard<'_>, site: Site) -> bool {
+        guard.break_lock(site)
+    }
+
+    fn new_srcu(name: &'static str) -> Srcu {
+        Srcu::new(name)
+    }
+
+    fn srcu_read(srcu: &Srcu, site: Site) -> SrcuGuard<'_> {
+        srcu.read(site)
+    }
+
+    fn synchronize_srcu(srcu: &Srcu, site: Site) {
+        srcu.synchronize(site);
+    }
+
+    fn rcu_read(site: Site) -> RcuGuard {
+        RcuGuard::enter(site)
+    }
+
+    fn call_rcu(work: Box<dyn FnOnce() + Send>, site: Site) {
+        sync::call_rcu(work, site);
+    }
+
+    fn synchronize_rcu(site: Site) {
+        sync::synchronize_rcu(site);
+    }
+
+    fn rcu_barrier(site: Site) {
+        sync::rcu_barrier(site);
+    }
+
+    fn might_sleep(site: Site) {
+        pass(Kind::MightSleep, site);
+    }
+
+    fn cond_resched(site: Site) {
+        pass(Kind::CondResched, site);
+    }
+
+    fn tlb_invalidate(ipa: u64, size: u64, site: Site) {
+        if scheduled() {
+            act(Kind::TlbInvalidate { ipa, size }, site, |model| (Some(model.tlb()), Detail::None));
+        }
+    }
+}
+
+fn before(word: &Word, kind: Kind, site: Site) {
+    if scheduled() {
+        act(kind, site, |model| (Some(model.objects.of_word(word)), Detail::None));
+    }
+}
+
+fn wrote(value: u64) {
+    if scheduled() {
+        model(|model| model.wrote(value));
+    }
+}
+
+fn pass(kind: Kind, site: Site) {
+    if scheduled() {
+        act(kind, site, |_| (None, Detail::None));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -34,11 +34,13 @@ pub struct Options {
     pub source: Source,
     /// Differences to keep of each snapshot; all are counted.
     pub keep_differences: usize,
+    /// Whether to keep the debugfs dump of the rebuilt table at each snapshot.
+    pub keep_dumps: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { source: Source::Auto, keep_differences: 10 }
+        Self { source: Source::Auto, keep_differences: 10, keep_dumps: false }
     }
 }
 
@@ -352,7 +354,8 @@ impl<'a> Machine<'a> {
                 let (against, comparison) = self.comparison(live, what);
                 let vm = self.replay.vms[live.vm].number;
                 let (name, file) = (name.to_owned(), file.to_owned());
-                self.replay.snapshots.push(SnapshotResult { name, file, vm, against, comparison });
+                let dump = self.options.keep_dumps.then(|| live.table.dump());
+                self.replay.snapshots.push(SnapshotResult { name, file, vm, against, comparison, dump });
             }
             Err(why) => {
                 self.replay.uncompared.push(Uncompared { name: name.to_owned(), file: file.to_owned(), why });
@@ -371,7 +374,8 @@ impl<'a> Machine<'a> {
                 let (against, comparison) = self.comparison(live, What::Dump(dump));
                 let vm = self.replay.vms[live.vm].number;
                 let (name, file) = (format!("dump of line {}, at {moment}", dump.line), (*file).to_owned());
-                *best = Some(SnapshotResult { name, file, vm, against, comparison });
+                let dump = self.options.keep_dumps.then(|| live.table.dump());
+                *best = Some(SnapshotResult { name, file, vm, against, comparison, dump });
             }
         }
         self.unnamed = unnamed;

@@ -77,6 +77,8 @@ pub struct SnapshotResult {
     pub against: Against,
     /// What came out.
     pub comparison: Comparison,
+    /// The debugfs dump of the rebuilt table, if the options asked for it.
+    pub dump: Option<String>,
 }
 
 /// What a snapshot consists of.

@@ -98,6 +98,23 @@ fn life_cycle_calls_are_typed_and_have_two_times() {
 }
 
 #[test]
+fn the_dump_of_each_rebuilt_table_is_the_kernels_to_the_letter() {
+    let directory = captures().join("own-a76-S8");
+    let options = Options { keep_dumps: true, ..Options::default() };
+    let replay = replay_directory(&directory, options).unwrap();
+    let kernel = std::fs::read_to_string(directory.join("ptdump.S8.txt")).unwrap();
+    let mut dumps = 0;
+    for section in kernel.split("### ").skip(1) {
+        let (title, text) = section.split_once('\n').unwrap();
+        let name = title.split(' ').next().unwrap();
+        let ours = replay.snapshots.iter().find(|snapshot| snapshot.name == name).unwrap();
+        assert_eq!(ours.dump.as_deref(), Some(text), "{name}");
+        dumps += 1;
+    }
+    assert_eq!(dumps, 4);
+}
+
+#[test]
 fn dumps_are_compared_by_attributes_where_there_are_no_snapshots() {
     let directory = Directory::of("own-a76-S8", &["env.json", "trace.S8.txt.gz", "ptdump.S8.txt"]);
     let replay = replay(&directory);

@@ -222,7 +222,7 @@ impl Run {
         let mut text = std::mem::take(&mut self.report);
         self.table.for_each_slot(|entry| {
             if entry.level == level && entry.index == 0 {
-                EntryRun::finish(&run.take(), &mut text);
+                EntryRun::finish(run.take().as_ref(), &mut text);
                 let page = self.table.ref_count(root.plus(roots));
                 let _ = writeln!(text, "ROOT {roots} ref {page}");
                 roots += 1;
@@ -231,7 +231,7 @@ impl Run {
                 return;
             }
             if entry.kind() == Kind::Table {
-                EntryRun::finish(&run.take(), &mut text);
+                EntryRun::finish(run.take().as_ref(), &mut text);
                 let attributes = self.table.encoding().attributes(entry.desc);
                 let count = self.table.ref_count(self.table.child(entry.desc));
                 let _ = writeln!(
@@ -240,10 +240,10 @@ impl Run {
                     entry.level, entry.ipa
                 );
             } else if !run.as_mut().is_some_and(|run| run.takes(&self.table, entry)) {
-                EntryRun::finish(&run.replace(EntryRun { first: entry, count: 1 }), &mut text);
+                EntryRun::finish(run.replace(EntryRun { first: entry, count: 1 }).as_ref(), &mut text);
             }
         });
-        EntryRun::finish(&run, &mut text);
+        EntryRun::finish(run.as_ref(), &mut text);
         text.push_str("END\n");
         self.report = text;
     }
@@ -285,8 +285,8 @@ impl EntryRun {
         continues
     }
 
-    fn finish(run: &Option<Self>, text: &mut String) {
-        if let Some(Self { first, count }) = run {
+    fn finish(run: Option<&Self>, text: &mut String) {
+        if let Some(&Self { first, count }) = run {
             let mark = if first.kind() == Kind::Invalid { " INVALID" } else { "" };
             let _ =
                 writeln!(text, "{} 0x{:012x} 0x{:016x} x{count}{mark}", first.level, first.ipa, first.desc);

@@ -124,7 +124,7 @@ impl<'a, R: Runtime, L: Maintenance> Walker<'a, R, L> {
     }
 
     /// Visits one entry and what is below it; answers where the walk stands then.
-    #[inline(always)] // the position stays in a register while the counts of a whole table are dropped
+    #[inline]
     fn entry<V: Visitor<R, L>>(
         &mut self,
         visitor: &mut V,

@@ -1,0 +1,41 @@
+//! The Python extension `pyworkbench._core`: registers, and does nothing else.
+//!
+//! A file a topic. Every call into the core goes through [`enter`], which lets other Python threads run,
+//! turns a panic into `CorePanic`, and lets Ctrl-C stop what takes long. The docstrings that users read
+//! are in the Python package, which wraps what is registered here; the boundary itself is described in
+//! `pyworkbench/_core.pyi`.
+
+mod address;
+mod enter;
+mod errors;
+mod frames;
+mod history;
+mod leaf;
+mod measure;
+mod pieces;
+mod prot;
+mod provenance;
+mod script;
+mod sources;
+mod table;
+
+use pyo3::pymodule;
+
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::enter::panic_in_core;
+    #[pymodule_export]
+    use crate::measure::sweep;
+    #[pymodule_export]
+    use crate::provenance::{build_id, build_profile, source_id};
+    #[pymodule_export]
+    use crate::script::run_ops;
+    #[pymodule_export]
+    use crate::table::Stage2;
+
+    #[pymodule_init]
+    fn init() {
+        crate::enter::keep_core_panics_quiet();
+    }
+}

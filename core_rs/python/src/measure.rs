@@ -1,0 +1,68 @@
+//! Sweeps: axes become points, and their rows record batches.
+
+use std::sync::atomic::Ordering;
+
+use measure::{Counters, MeasureError, Pattern, Point, Progress, Rows, Teardown};
+use pyo3::prelude::*;
+use pyo3_arrow::PyRecordBatch;
+use stage2::{Config, Granule};
+
+use crate::enter::enter_long;
+use crate::errors::Error;
+
+/// Measures every combination of `threads`, `patterns` and `teardowns`; answers measurements and lock sites.
+///
+/// `progress(done, total)` is called on the measuring thread between two measurements; what it raises ends
+/// the sweep.
+#[pyfunction]
+#[pyo3(signature = (*, threads, patterns, teardowns, guest_bytes, leaf_bytes, granule, ipa_bits, step_bytes, counters, repeats, warmup, seed, progress))]
+pub(crate) fn sweep(
+    py: Python<'_>,
+    threads: Vec<usize>,
+    patterns: Vec<String>,
+    teardowns: Vec<String>,
+    guest_bytes: u64,
+    leaf_bytes: u64,
+    granule: &str,
+    ipa_bits: u32,
+    step_bytes: Option<u64>,
+    counters: &str,
+    repeats: usize,
+    warmup: usize,
+    seed: u64,
+    progress: Option<Py<PyAny>>,
+) -> Result<(PyRecordBatch, PyRecordBatch), Error> {
+    let config = Config::new(granule.parse::<Granule>()?, ipa_bits);
+    let counters: Counters = counters.parse()?;
+    let patterns = patterns.iter().map(|name| name.parse()).collect::<Result<Vec<Pattern>, _>>()?;
+    let teardowns = teardowns.iter().map(|name| name.parse()).collect::<Result<Vec<Teardown>, _>>()?;
+    let mut points = Vec::new();
+    for &threads in &threads {
+        for &pattern in &patterns {
+            for &teardown in &teardowns {
+                let point =
+                    Point { config, threads, pattern, teardown, step_bytes, counters, ..Point::default() };
+                points.push(Point { guest_bytes, leaf_bytes, ..point });
+            }
+        }
+    }
+    let Rows { points, sites } = enter_long(py, |stop| {
+        let mut raised = None;
+        let mut report = |Progress { done, total }| {
+            let Some(progress) = &progress else { return };
+            if let Err(error) = Python::attach(|py| progress.call1(py, (done, total)).map(drop)) {
+                stop.store(true, Ordering::Relaxed);
+                raised = Some(error);
+            }
+        };
+        let rows = measure::sweep(&points, repeats, warmup, seed, stop, &mut report);
+        raised.map_or_else(|| rows.map_err(Error::from), |error| Err(Error::Python(error)))
+    })?;
+    Ok((PyRecordBatch::new(points), PyRecordBatch::new(sites)))
+}
+
+impl From<MeasureError> for Error {
+    fn from(error: MeasureError) -> Self {
+        Self::input(error)
+    }
+}

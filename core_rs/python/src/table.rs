@@ -1,0 +1,422 @@
+//! `Stage2`: one table with its `mmu_lock`, its history, and its manner of answering.
+//!
+//! Locking, as upstream has it: a shared map, `mkyoung` and `relax_perms` run under `mmu_lock` held for
+//! read, everything else under it held for write; the history has a mutex of its own, taken after
+//! `mmu_lock` is released. Both are only ever waited for while detached from Python, so a thread that
+//! waits here cannot hold up the one it waits for.
+
+use parking_lot::{Mutex, RwLock};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use pyo3_arrow::PyRecordBatch;
+use runtime::native::Native;
+use runtime::{Runtime as _, site};
+use stage2::{Config, Env, Errno, EventLog, Granule, MemoryCache, Prot, Table, Walk};
+
+use crate::address::{Address, check_aligned, check_inside, check_physical, check_range};
+use crate::enter::{enter, enter_long};
+use crate::errors::Error;
+use crate::frames;
+use crate::history::History;
+use crate::leaf::Leaf;
+use crate::pieces::{Cut, pieces};
+use crate::prot::{check_attributes, memory_type, permissions};
+
+#[pyclass(frozen, module = "pyworkbench._core")]
+pub(crate) struct Stage2 {
+    table: Table<Native>,
+    mmu_lock: RwLock<()>,
+    history: Mutex<History>,
+    strict: bool,
+}
+
+#[pymethods]
+impl Stage2 {
+    #[new]
+    #[pyo3(signature = (granule, ipa_bits, *, start_level, level_bits, fwb, xnx, tlb_range, lpa2, as_s1, force_pte, cmo, strict))]
+    #[expect(clippy::fn_params_excessive_bools, reason = "the features of a machine, each by its name")]
+    fn new(
+        granule: &str,
+        ipa_bits: u32,
+        start_level: Option<i8>,
+        level_bits: Option<u32>,
+        fwb: bool,
+        xnx: bool,
+        tlb_range: bool,
+        lpa2: bool,
+        as_s1: bool,
+        force_pte: bool,
+        cmo: bool,
+        strict: bool,
+    ) -> Result<Self, Error> {
+        let granule: Granule = granule.parse()?;
+        let table = Table::new(Config {
+            granule,
+            ipa_bits,
+            start_level,
+            level_bits,
+            fwb,
+            xnx,
+            tlb_range,
+            lpa2,
+            as_s1,
+            force_pte,
+            cmo,
+        })?;
+        Ok(Self { table, mmu_lock: RwLock::default(), history: Mutex::default(), strict })
+    }
+
+    fn map(
+        &self,
+        py: Python<'_>,
+        ipa: Address,
+        size: Address,
+        pa: Address,
+        prot: &str,
+        memtype: &str,
+        shared: bool,
+    ) -> Result<i32, Error> {
+        let attributes = permissions(prot)? | memory_type(memtype)?;
+        if self.strict {
+            check_range(self.table.geometry(), ipa.0, size.0)?;
+            check_physical(&self.table, pa.0, size.0)?;
+            check_attributes(self.table.config(), prot, memtype, attributes)?;
+        }
+        let page_down = |address: u64| address & !(self.table.geometry().page_size() - 1);
+        let walk = if shared { Walk::Shared } else { Walk::Exclusive };
+        let call = Call { name: "map", walk, cut: Cut::Aligned, cache_pages: None };
+        let result = self.over_range(py, call, ipa.0, size.0, |env, at, size| {
+            let into = page_down(at) - page_down(ipa.0);
+            self.table.map(env, walk, at, size, pa.0.wrapping_add(into), attributes)
+        })?;
+        self.answer(result, |errno| match errno {
+            Errno::Again => format!(
+                "map({:#x}, {:#x}): a page there is mapped already, with the same or only other permissions \
+                 (relax_perms adds some, unmap makes room); what was mapped before it stays",
+                ipa.0, size.0
+            ),
+            _ => refused("map", errno),
+        })
+    }
+
+    fn unmap(&self, py: Python<'_>, ipa: Address, size: Address) -> Result<i32, Error> {
+        let call = Call { cut: Cut::FromStart, ..Call::exclusive("unmap") };
+        self.checked_range(py, call, ipa, size, |env, at, size| self.table.unmap(env, at, size))
+    }
+
+    fn wrprotect(&self, py: Python<'_>, ipa: Address, size: Address) -> Result<i32, Error> {
+        let call = Call::exclusive("wrprotect");
+        self.checked_range(py, call, ipa, size, |env, at, size| self.table.wrprotect(env, at, size))
+    }
+
+    fn flush(&self, py: Python<'_>, ipa: Address, size: Address) -> Result<i32, Error> {
+        let call = Call::exclusive("flush");
+        self.checked_range(py, call, ipa, size, |env, at, size| self.table.flush(env, at, size))
+    }
+
+    fn mkyoung(&self, py: Python<'_>, ipa: Address) -> Result<(), Error> {
+        self.check_page(ipa)?;
+        let call = Call { walk: Walk::Shared, ..Call::exclusive("mkyoung") };
+        let result = self.over_range(py, call, ipa.0, 1, |env, at, _| {
+            self.table.mkyoung(env, at);
+            Ok(())
+        })?;
+        self.answer(result, |errno| refused("mkyoung", errno)).map(drop)
+    }
+
+    fn test_clear_young(
+        &self,
+        py: Python<'_>,
+        ipa: Address,
+        size: Address,
+        mkold: bool,
+    ) -> Result<bool, Error> {
+        let mut young = false;
+        let call = Call::exclusive("test_clear_young");
+        self.checked_range(py, call, ipa, size, |env, at, size| {
+            young |= self.table.test_clear_young(env, at, size, mkold);
+            Ok(())
+        })?;
+        Ok(young)
+    }
+
+    fn relax_perms(&self, py: Python<'_>, ipa: Address, prot: &str) -> Result<i32, Error> {
+        let added = permissions(prot)?;
+        if self.strict {
+            self.check_page(ipa)?;
+            check_attributes(self.table.config(), prot, "normal", added)?;
+            if added.intersects(Prot::SW) {
+                return Err(Error::Input(format!(
+                    "prot {prot:?} adds software bits, which relax_perms does not: letters of r, w, x, u, p would be right"
+                )));
+            }
+        }
+        let call = Call { walk: Walk::Shared, ..Call::exclusive("relax_perms") };
+        let result =
+            self.over_range(py, call, ipa.0, 1, |env, at, _| self.table.relax_perms(env, at, added))?;
+        self.answer(result, |errno| match errno {
+            Errno::Again => format!("relax_perms({:#x}): nothing is mapped there; map it first", ipa.0),
+            _ => refused("relax_perms", errno),
+        })
+    }
+
+    #[pyo3(signature = (ipa, size, cache_pages))]
+    fn split(
+        &self,
+        py: Python<'_>,
+        ipa: Address,
+        size: Address,
+        cache_pages: Option<u64>,
+    ) -> Result<i32, Error> {
+        if self.strict {
+            check_range(self.table.geometry(), ipa.0, size.0)?;
+        }
+        let call = Call { cache_pages, ..Call::exclusive("split") };
+        let result =
+            self.over_range(py, call, ipa.0, size.0, |env, at, size| self.table.split(env, at, size))?;
+        self.answer(result, |errno| match (errno, cache_pages) {
+            (Errno::NoMem, Some(pages)) => format!(
+                "split({:#x}, {:#x}): cache_pages {pages} ran out; what was split before stays",
+                ipa.0, size.0
+            ),
+            _ => refused("split", errno),
+        })
+    }
+
+    fn annotate(
+        &self,
+        py: Python<'_>,
+        ipa: Address,
+        size: Address,
+        kind: u8,
+        value: Address,
+    ) -> Result<i32, Error> {
+        if self.strict && !(2..=15).contains(&kind) {
+            return Err(Error::Input(format!(
+                "kind {kind} is no annotation: 2 to 15 would be (1 is break-before-make's own)"
+            )));
+        }
+        if self.strict && value.0 & (1 | 0xf << 60) != 0 {
+            return Err(Error::Input(format!(
+                "value {:#x} uses bit 0 or bits 63:60, which tell an annotation: {:#x} would be right",
+                value.0,
+                value.0 & !(1 | 0xf << 60)
+            )));
+        }
+        let call = Call::exclusive("annotate");
+        self.checked_range(py, call, ipa, size, |env, at, size| {
+            self.table.annotate(env, at, size, kind, value.0)
+        })
+    }
+
+    fn destroy(&self, py: Python<'_>) -> Result<(), Error> {
+        let result = self.over_range(py, Call::exclusive("destroy"), 0, 1, |env, _, _| {
+            if self.table.root().is_some() {
+                self.table.destroy(env);
+            }
+            Ok(())
+        })?;
+        self.answer(result, |errno| refused("destroy", errno)).map(drop)
+    }
+
+    fn lookup(&self, py: Python<'_>, ipa: Address) -> Result<Option<Leaf>, Error> {
+        if self.strict {
+            check_inside(self.table.geometry(), ipa.0)?;
+        }
+        enter(py, || {
+            let _held = self.mmu_lock.read();
+            let found = self.table.get_leaf(ipa.0).ok().filter(|leaf| leaf.desc != 0);
+            Ok::<_, Error>(found.map(|leaf| Leaf::of(&self.table, ipa.0, leaf.level, leaf.desc)))
+        })
+    }
+
+    fn leaves(&self, py: Python<'_>) -> Result<PyRecordBatch, Error> {
+        enter_long(py, |stop| {
+            let _held = self.mmu_lock.read();
+            Ok::<_, Error>(frames::leaves(&self.table, stop))
+        })
+    }
+
+    fn invalidations(&self, py: Python<'_>) -> Result<PyRecordBatch, Error> {
+        enter_long(py, |_| Ok::<_, Error>(frames::events(self.history.lock().recorded.iter())))
+    }
+
+    fn dump(&self, py: Python<'_>) -> Result<String, Error> {
+        enter(py, || {
+            let _held = self.mmu_lock.read();
+            Ok::<_, Error>(self.table.dump())
+        })
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (counted, live, harm) = enter(py, || {
+            <Native>::rcu_barrier(site!("stage2:stats")); // what was unlinked is freed before it is counted
+            let _held = self.mmu_lock.read();
+            Ok::<_, Error>((self.table.table_stats(), self.table.live_pages(), self.table.harm()))
+        })?;
+        let (counts, dropped) = enter(py, || {
+            let history = self.history.lock();
+            Ok::<_, Error>((history.counts, history.dropped))
+        })?;
+        let stats = PyDict::new(py);
+        for (name, value) in [
+            ("tables", live),
+            ("blocks", counted.blocks),
+            ("pages", counted.pages),
+            ("annotations", counted.annotations),
+            ("mapped_bytes", counted.mapped_bytes),
+            ("table_bytes", live * self.table.geometry().page_size()),
+            ("tlbi_ipa", counts.tlbi_ipa),
+            ("tlbi_ipa_nsh", counts.tlbi_ipa_nsh),
+            ("tlbi_range", counts.tlbi_range),
+            ("tlbi_vmid", counts.tlbi_vmid),
+            ("dcache_clean", counts.dcache_clean),
+            ("icache_invalidate", counts.icache_invalidate),
+            ("free_unlinked", counts.free_unlinked),
+            ("warn", counts.warn),
+            ("events_dropped", dropped),
+            ("double_frees", harm.double_frees),
+            ("count_underflows", harm.count_underflows),
+        ] {
+            stats.set_item(name, value)?;
+        }
+        Ok(stats)
+    }
+
+    #[getter]
+    fn granule(&self) -> String {
+        self.table.config().granule.to_string()
+    }
+
+    #[getter]
+    fn ipa_bits(&self) -> u32 {
+        self.table.geometry().ipa_bits()
+    }
+
+    #[getter]
+    fn start_level(&self) -> i8 {
+        self.table.geometry().start_level()
+    }
+
+    #[getter]
+    fn root_pages(&self) -> usize {
+        self.table.geometry().root_pages()
+    }
+
+    #[getter]
+    fn level_bits(&self) -> u32 {
+        self.table.geometry().level_bits()
+    }
+
+    #[getter]
+    fn page_size(&self) -> u64 {
+        self.table.geometry().page_size()
+    }
+
+    #[getter]
+    fn live_pages(&self) -> u64 {
+        self.table.live_pages()
+    }
+}
+
+/// How an operation is carried out.
+#[derive(Clone, Copy)]
+struct Call {
+    name: &'static str,
+    walk: Walk,
+    cut: Cut,
+    /// What the caller's page cache holds; `None` is plenty.
+    cache_pages: Option<u64>,
+}
+
+impl Call {
+    fn exclusive(name: &'static str) -> Self {
+        Self { name, walk: Walk::Exclusive, cut: Cut::Aligned, cache_pages: None }
+    }
+}
+
+impl Stage2 {
+    /// Carries `operation` out over a range, piece by piece, and records what it caused.
+    fn over_range(
+        &self,
+        py: Python<'_>,
+        call: Call,
+        ipa: u64,
+        size: u64,
+        mut operation: impl FnMut(&mut Env<EventLog>, u64, u64) -> Result<(), Errno> + Send,
+    ) -> Result<Result<(), Errno>, Error> {
+        let mut env = Env::new(EventLog::default());
+        if let Some(pages) = call.cache_pages {
+            env.memcache = MemoryCache::limited(pages);
+        }
+        let mut number = None;
+        for (at, size) in pieces(self.table.geometry(), ipa, size, call.cut) {
+            if number.is_some() {
+                py.check_signals()?;
+            }
+            let result = enter(py, || {
+                let result = match call.walk {
+                    Walk::Shared => {
+                        let _held = self.mmu_lock.read();
+                        operation(&mut env, at, size)
+                    }
+                    Walk::Exclusive => {
+                        let _held = self.mmu_lock.write();
+                        operation(&mut env, at, size)
+                    }
+                };
+                let mut history = self.history.lock();
+                let number = *number.get_or_insert_with(|| history.begin());
+                history.add(number, call.name, env.log.events.drain(..));
+                Ok::<_, Error>(result)
+            })?;
+            if result.is_err() {
+                return Ok(result);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// [`Stage2::over_range`] for an operation whose only input is the range.
+    fn checked_range(
+        &self,
+        py: Python<'_>,
+        call: Call,
+        ipa: Address,
+        size: Address,
+        operation: impl FnMut(&mut Env<EventLog>, u64, u64) -> Result<(), Errno> + Send,
+    ) -> Result<i32, Error> {
+        if self.strict {
+            check_range(self.table.geometry(), ipa.0, size.0)?;
+        }
+        let result = self.over_range(py, call, ipa.0, size.0, operation)?;
+        self.answer(result, |errno| refused(call.name, errno))
+    }
+
+    fn check_page(&self, ipa: Address) -> Result<(), Error> {
+        if self.strict {
+            check_aligned(self.table.geometry(), "ipa", ipa.0)?;
+            check_inside(self.table.geometry(), ipa.0)?;
+        }
+        Ok(())
+    }
+
+    /// Upstream's return code, or in a strict table an exception that says why.
+    fn answer(&self, result: Result<(), Errno>, explain: impl FnOnce(Errno) -> String) -> Result<i32, Error> {
+        match result {
+            Ok(()) => Ok(0),
+            Err(errno) if self.strict => Err(Error::Table { errno, message: explain(errno) }),
+            Err(errno) => Ok(errno.code()),
+        }
+    }
+}
+
+/// What an error means that any operation may give.
+fn refused(operation: &str, errno: Errno) -> String {
+    match errno {
+        Errno::NoMem => format!("{operation}: no table page is left"),
+        Errno::Inval => format!("{operation}: the table was destroyed; a new Stage2 would do"),
+        Errno::Again => format!("{operation}: another walk was faster; try again"),
+        Errno::Range => format!("{operation}: the range leaves the IPA space"),
+    }
+}

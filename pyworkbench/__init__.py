@@ -1,0 +1,45 @@
+"""A workbench for KVM/arm64 stage-2 teardown.
+
+`Stage2` is one stage-2 table, descriptor for descriptor as Linux builds it; `run_ops` runs a script of
+operations on one; `replay` rebuilds the tables of a real machine from a trace and compares them.
+`python -m pyworkbench --help` and `pwb --help` list what there is on the command line.
+
+Example:
+    >>> import pyworkbench
+    >>> table = pyworkbench.Stage2()
+    >>> table.map(0x8000_0000, 2 << 20, 0x4000_0000)
+    0
+    >>> table
+    <Stage2 4K, 40-bit IPA, start level 1, 3 table pages, walker upstream>
+"""
+
+from pyworkbench import _build
+from pyworkbench.errors import (
+    BuildWarning,
+    CaptureError,
+    CorePanic,
+    DebugExtensionWarning,
+    InputError,
+    StaleExtensionWarning,
+    TableError,
+    WorkbenchError,
+)
+from pyworkbench.table import Leaf, Stage2, run_ops
+
+__all__ = [
+    "BuildWarning",
+    "CaptureError",
+    "CorePanic",
+    "DebugExtensionWarning",
+    "InputError",
+    "Leaf",
+    "Replay",
+    "Stage2",
+    "StaleExtensionWarning",
+    "TableError",
+    "WorkbenchError",
+    "replay",
+    "run_ops",
+]
+
+_build.check_this_installation()

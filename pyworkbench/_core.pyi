@@ -1,0 +1,104 @@
+"""The boundary to the compiled core. Private: the public functions and classes wrap it, and document it.
+
+Every call lets other Python threads run, and raises `InputError` for a wrong argument and `CorePanic` for a
+defect of the core.
+"""
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Any, final
+
+from pyworkbench._frames import ArrowBatch
+
+__all__ = ["Stage2", "build_id", "build_profile", "panic_in_core", "replay", "run_ops", "source_id", "sweep"]
+
+def build_id() -> str:
+    """The identity of the sources this extension was built from, 16 hex digits."""
+
+def build_profile() -> str:
+    """`release` or `debug`."""
+
+def source_id(core: str | PathLike[str]) -> str:
+    """The identity of the sources in the cargo workspace `core`."""
+
+def panic_in_core(message: str, long: bool) -> None:
+    """Panics inside the core, in a short or a long call: how the conversion to `CorePanic` is tested."""
+
+def replay(
+    directory: str | PathLike[str], *, source: str, keep_differences: int, keep_dumps: bool
+) -> dict[str, Any]:
+    """See `pyworkbench.replay`: the fields of a `Replay`, as dicts and lists."""
+
+def run_ops(text: str) -> str:
+    """See `pyworkbench.run_ops`."""
+
+def sweep(
+    *,
+    threads: Sequence[int],
+    patterns: Sequence[str],
+    teardowns: Sequence[str],
+    guest_bytes: int,
+    leaf_bytes: int,
+    granule: str,
+    ipa_bits: int,
+    step_bytes: int | None,
+    counters: str,
+    repeats: int,
+    warmup: int,
+    seed: int,
+    progress: Callable[[int, int], object] | None,
+) -> tuple[ArrowBatch, ArrowBatch]:
+    """Measures every combination of `threads`, `patterns` and `teardowns`: measurements, and lock sites.
+
+    `progress(done, total)` is called between two measurements; what it raises ends the sweep.
+    """
+
+@final
+class Stage2:
+    """See `pyworkbench.Stage2`, whose methods of the same names explain these."""
+
+    def __new__(
+        cls,
+        granule: str,
+        ipa_bits: int,
+        *,
+        start_level: int | None,
+        level_bits: int | None,
+        fwb: bool,
+        xnx: bool,
+        tlb_range: bool,
+        lpa2: bool,
+        as_s1: bool,
+        force_pte: bool,
+        cmo: bool,
+        strict: bool,
+    ) -> Stage2: ...
+    @property
+    def granule(self) -> str: ...
+    @property
+    def ipa_bits(self) -> int: ...
+    @property
+    def start_level(self) -> int: ...
+    @property
+    def root_pages(self) -> int: ...
+    @property
+    def level_bits(self) -> int: ...
+    @property
+    def page_size(self) -> int: ...
+    @property
+    def live_pages(self) -> int: ...
+    def map(self, ipa: int, size: int, pa: int, prot: str, memtype: str, shared: bool) -> int: ...
+    def unmap(self, ipa: int, size: int) -> int: ...
+    def wrprotect(self, ipa: int, size: int) -> int: ...
+    def flush(self, ipa: int, size: int) -> int: ...
+    def mkyoung(self, ipa: int) -> None: ...
+    def test_clear_young(self, ipa: int, size: int, mkold: bool) -> bool: ...
+    def relax_perms(self, ipa: int, prot: str) -> int: ...
+    def split(self, ipa: int, size: int, cache_pages: int | None) -> int: ...
+    def annotate(self, ipa: int, size: int, kind: int, value: int) -> int: ...
+    def destroy(self) -> None: ...
+    def lookup(self, ipa: int) -> dict[str, Any] | None: ...
+    def leaves(self) -> ArrowBatch: ...
+    def invalidations(self) -> ArrowBatch: ...
+    def dump(self) -> str: ...
+    def stats(self) -> dict[str, int]: ...

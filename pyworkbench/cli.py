@@ -1,0 +1,141 @@
+"""The command `pwb`. Each command is a thin layer over a function of the package.
+
+Exit codes: 0 it is so, 1 it is not (a difference was found), 2 the input is wrong: one line on standard
+error says how.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyworkbench import Replay, WorkbenchError, replay, run_ops
+from pyworkbench._options import takes_fields_of
+from pyworkbench.capture import Source
+from pyworkbench.sweep import SweepSpec, spec_of, sweep
+
+app = typer.Typer(
+    help="A workbench for KVM/arm64 stage-2 teardown.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def workbench() -> None:
+    """A workbench for KVM/arm64 stage-2 teardown."""
+
+
+@app.command()
+def ops(
+    file: Annotated[Path, typer.Argument(help="A script in the format of data/golden; - is standard input.")],
+) -> None:
+    """Run a script of table operations and print what each caused, returned and left behind."""
+    text = sys.stdin.read() if file == Path("-") else file.read_text()
+    sys.stdout.write(run_ops(text))
+
+
+@app.command("replay")
+def replay_command(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="A capture, or a directory with captures below it.")
+    ],
+    source: Annotated[Source, typer.Option(help="Which form of the traces to read.")] = "auto",
+    each: Annotated[bool, typer.Option("--each", help="A line for each snapshot.")] = False,
+) -> None:
+    """Rebuild every VM's table of a capture and compare it with every snapshot; exit 1 if an entry differs."""
+    found = [
+        report_replay(capture, replay(capture, source=source), each=each)
+        for directory in directories
+        for capture in captures_in(directory)
+    ]
+    raise typer.Exit(1 if any(found) else 0)
+
+
+@app.command("sweep")
+@takes_fields_of(SweepSpec)
+def sweep_command(
+    parquet: Annotated[Path | None, typer.Option(help="Write the measurements there, the lock's sites beside it.")] = None,
+    **fields: str,
+) -> None:
+    """Let threads fault a guest's memory into one table, tear it down, and print medians for each point."""
+    from pyworkbench._show import measuring, show_sweep  # noqa: PLC0415 (a command that prints text does without)
+
+    spec = spec_of(fields, text=True)
+    with measuring() as progress:
+        result = sweep(spec, progress=progress)
+    show_sweep(result)
+    for file in result.to_parquet(parquet) if parquet else []:
+        print(f"wrote {file}")
+
+
+@app.command()
+def report(
+    notebook: Annotated[Path, typer.Argument(help="The notebook; it is not changed.")],
+    out: Annotated[Path, typer.Argument(help="The report: one HTML file that loads nothing.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A value for a name of the parameters cell."),
+    ] = None,
+) -> None:
+    """Run a notebook and write it as a report."""
+    from pyworkbench.report import parameter_of_text, run_notebook  # noqa: PLC0415 (half a second)
+
+    run_notebook(notebook, dict(parameter_of_text(text) for text in parameter or []), out)
+    print(f"wrote {out}")
+
+
+def captures_in(directory: Path) -> list[Path]:
+    """The captures at or below a directory; the directory itself where there are none, to be refused by name."""
+    return sorted(file.parent for file in directory.rglob("env.json")) or [directory]
+
+
+def report_replay(capture: Path, found: Replay, *, each: bool) -> int:
+    """Prints what a replay found, and answers how many entries differ."""
+    records = sum(trace["records"] for trace in found.traces)
+    print(f"{capture}: {found.kernel}")
+    print(f"  {records} records, {len(found.vms)} VMs, {sum(vm['operations'] for vm in found.vms)} operations")
+    print(
+        f"  {len(found.snapshots)} snapshots, {found.entries} entries: {found.exact} exact, "
+        f"{found.af_only} equal but for a hardware-set AF, {found.differing} differences"
+    )
+    for one in found.snapshots:
+        if each or one["differing"]:
+            print(
+                f"    {one['name']} (VM {one['vm']}, {one['against']}): {one['entries']} entries: "
+                f"{one['exact']} exact, {one['af_only']} but for AF, {one['differing']} differences"
+            )
+        for entry in one["differences"]:
+            captured, replayed = entry["captured"], entry["replayed"]
+            print(f"      level {entry['level']} ipa {entry['ipa']:#x}: captured {captured}, replayed {replayed}")
+    print(f"  return codes: {found.answers_agreed} agree, {len(found.answers_differing)} differ")
+    print(
+        f"  invalidations: {found.invalidations_agreed} agree, "
+        f"{len(found.invalidations_differing)} operations differ in theirs"
+    )
+    for one in [*found.answers_differing, *found.invalidations_differing]:
+        print(f"    {one.pop('file')}:{one.pop('line')}: " + ", ".join(f"{k} {v}" for k, v in one.items()))
+    for kind, count in found.invalidations_apart.items():
+        print(f"    apart: {count} of {kind}")
+    for one in found.failed:
+        print(f"  not carried out by the kernel: {one['count']} {one['operation']} (ret {one['ret']})")
+    for one in found.skipped_vms:
+        at = f"{one['file']}:{one['line']}"
+        print(f"  skipped: pgt {one['pgt']:#x}, creation not in the trace, {one['operations']} operations from {at}")
+    for one in found.lost:
+        events = "some" if one["events"] is None else one["events"]
+        print(f"  lost: {events} events, {one['file']}:{one['line']}")
+    for one in found.uncompared:
+        print(f"  not compared: {one['name']} of {one['file']}: {one['why']}")
+    return found.differing
+
+
+def main() -> None:
+    """Runs the command line; an error of the package or of a file is one line, not a traceback."""
+    try:
+        app()
+    except (WorkbenchError, OSError, UnicodeDecodeError) as error:
+        print(f"pwb: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,160 @@
+"""What a sweep's figures say, in words (Markdown) that are computed from them.
+
+Each function states what the medians of this sweep show on this machine and nothing more; where a figure is
+about the machine instead of the lock, the text says so. No threshold here is a test of significance: the
+points in the figures show the spread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from pyworkbench.capture import Replay
+    from pyworkbench.sweep import SweepResult
+
+
+def replays(found: Mapping[str, Replay]) -> str:
+    """Whether the replays of some captures rebuilt what the machines held."""
+    every = found.values()
+    entries, exact, af_only, differing = (
+        sum(getattr(replay, count) for replay in every) for count in ("entries", "exact", "af_only", "differing")
+    )
+    operations = sum(trace["operations"] for replay in every for trace in replay.traces)
+    verdict = (
+        "**none differs**" if differing == 0 else f"**{differing:,} differ**, so the table is not what the machine had"
+    )
+    said = (
+        f"{operations:,} operations were replayed, and {entries:,} descriptors compared with the memory of the machine "
+        f"that was paused: {exact:,} are equal bit for bit, and {verdict}."
+    )
+    if af_only:
+        said += (
+            f" {af_only:,} are equal but for the access flag, which the hardware of those machines sets by itself; "
+            "no operation says so, and a replay cannot know."
+        )
+    return said
+
+
+def contention(result: SweepResult) -> str:
+    """How often a fault had to wait for `mmu_lock`, and what more threads did to throughput."""
+    rows = result.rows
+    taken, waited = int(rows["read_acquisitions"].sum()), int(rows["read_contentions"].sum())
+    said = [
+        f"In {len(rows)} measurements `mmu_lock` was taken for read {taken:,} times, and "
+        + (f"{waited:,} of them had to wait. " if waited else "not one of them had to wait. ")
+        + "Faults hold it for read only, and readers let each other in: what makes one wait is a writer."
+    ]
+    counts = _counts_with_cores(rows)
+    if len(counts) > 1:
+        low, high = counts[0], counts[-1]
+        for pattern in rows["pattern"].cat.categories:
+            few, many = (_median(rows, pattern, count, "faults_per_s") for count in (low, high))
+            gain = many / few
+            said.append(
+                f"With **{pattern}** ranges, {high} threads served {gain:.2f} times the faults a second of "
+                f"{low} ({few / 1e6:.1f} to {many / 1e6:.1f} million). {_why(pattern, gain, high / low)}"
+            )
+    return " ".join(said)
+
+
+def teardown(result: SweepResult) -> str:
+    """How long the table's end keeps everyone else from `mmu_lock`, by order of teardown."""
+    by_order = result.rows.groupby("teardown", observed=True)[["teardown_ns", "write_hold_max_ns"]].median()
+    longest, shortest = by_order["write_hold_max_ns"].idxmax(), by_order["write_hold_max_ns"].idxmin()
+    hold = by_order["write_hold_max_ns"].astype(float)
+    said = [
+        f"**{longest}** holds `mmu_lock` for write for {_duration(hold[longest])} at a stretch, "
+        f"**{shortest}** for {_duration(hold[shortest])}; all of the teardown takes "
+        f"{_duration(by_order.loc[longest, 'teardown_ns'])} and {_duration(by_order.loc[shortest, 'teardown_ns'])}. "
+        "The longest hold is what a fault or a notifier may have to wait for, so it is the figure to compare."
+    ]
+    if {"ranges-under-lock", "whole-under-lock"} <= set(hold.index):
+        share = hold["ranges-under-lock"] / hold["whole-under-lock"]
+        broken = (result.rows["write_acquisitions"] > 1).any()
+        said.append(
+            f"In ranges under the lock the longest hold is {share:.2f} times that of the whole: "
+            + (
+                "between two ranges the lock was given to those who waited."
+                if broken
+                else "between two ranges the lock is offered, but given up only when somebody waits for it, "
+                "and here nobody did (`cond_resched_rwlock_write` does the same)."
+            )
+        )
+    return " ".join(said)
+
+
+def oversubscription(result: SweepResult) -> str:
+    """What it means, on this machine, that a sweep ran more threads than there are cores."""
+    rows, cores = result.rows, result.environment["cores"]
+    over = sorted(rows.loc[rows["oversubscribed"].astype(bool), "threads"].unique())
+    has = f"**This process may use {cores} core{'s' if cores > 1 else ''}**"
+    if not over:
+        return (
+            f"{has}, and no point ran more threads than that: every thread had a core for itself, as far as the "
+            "rest of the machine let it. What the figures show is the lock and the table."
+        )
+    most = over[-1]
+    said = (
+        f"{has}, so of {most} threads at most {cores} run at any moment, whatever the lock does. "
+        "Those rows are marked `oversubscribed`, and their ground is shaded."
+    )
+    compared: list[str] = []
+    fitting = _counts_with_cores(rows)
+    for pattern in rows["pattern"].cat.categories if fitting else []:
+        before, after = (
+            {name: _median(rows, pattern, count, name) for name in ("faults_per_s", "involuntary_switches")}
+            | {name: _most(rows, pattern, count, name) for name in ("read_wait_max_ns", "retries")}
+            for count in (fitting[-1], most)
+        )
+        compared.append(
+            f"- **{pattern}**: {before['faults_per_s'] / 1e6:.1f} and {after['faults_per_s'] / 1e6:.1f} million "
+            f"faults a second; {before['involuntary_switches']:.0f} and {after['involuntary_switches']:.0f} "
+            f"involuntary switches a measurement; at most {before['retries']:,.0f} and {after['retries']:,.0f} "
+            f"walks of one measurement sent back with `EAGAIN`; longest wait for the lock: "
+            f"{_duration(before['read_wait_max_ns'])} and {_duration(after['read_wait_max_ns'])}."
+        )
+    if compared:
+        compared.insert(0, f"The same table with {fitting[-1]} and with {most} threads:\n")
+    meaning = (
+        "A thread can lose its core while it holds `mmu_lock` or has an entry locked for break-before-make. Who "
+        "needs either waits for the scheduler's next decision, which is milliseconds, not for the critical "
+        f"section, which is {_duration(rows['read_hold_p50_ns'].median())} in the median. More of such waits says "
+        f"nothing against the lock; to learn what {most} threads do to it takes {most} cores."
+    )
+    return "\n\n".join([said, "\n".join(compared), meaning]) if compared else f"{said}\n\n{meaning}"
+
+
+def _why(pattern: str, gain: float, ideal: float) -> str:
+    if pattern == "overlapping":
+        return "Each page is served once, by whoever comes first, and every thread passes over all of them."
+    if gain > 0.9 * ideal:
+        return "They hardly disturb one another."
+    return (
+        f"What is missing to {ideal:g} is what they share without waiting, so no counter has it: the cache lines of "
+        "the lock word and of the tables, the memory behind them, and the cores themselves where the scheduler kept "
+        "two threads on one."
+    )
+
+
+def _counts_with_cores(rows: pd.DataFrame) -> list[int]:
+    return sorted(rows.loc[~rows["oversubscribed"].astype(bool), "threads"].unique())
+
+
+def _median(rows: pd.DataFrame, pattern: str, threads: int, column: str) -> float:
+    return float(rows.loc[(rows["pattern"] == pattern) & (rows["threads"] == threads), column].median())
+
+
+def _most(rows: pd.DataFrame, pattern: str, threads: int, column: str) -> float:
+    return float(rows.loc[(rows["pattern"] == pattern) & (rows["threads"] == threads), column].max())
+
+
+def _duration(ns: float) -> str:
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        if ns >= size:
+            return f"{ns / size:.3g} {unit}"
+    return f"{ns:.3g} ns" if ns else "none"

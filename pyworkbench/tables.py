@@ -1,0 +1,73 @@
+"""Tables for notebooks and reports (great-tables): plain HTML, no script, nothing to load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from great_tables import GT, loc, style
+
+from pyworkbench.plots import OVERSUBSCRIBED
+from pyworkbench.sweep import SUMMARY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyworkbench.capture import Replay
+    from pyworkbench.sweep import SweepResult
+
+_COMPACT = {
+    "table_font_size": "13px",
+    "table_font_names": ["system-ui", "DejaVu Sans", "sans-serif"],
+    "data_row_padding": "3px",
+    "heading_align": "left",
+    "table_margin_left": "0",
+}
+
+
+def medians(result: SweepResult) -> GT:
+    """The medians of a sweep: a row a point, those with more threads than cores on another ground."""
+    summary = result.summary()
+    over = summary["oversubscribed"].astype(bool).to_numpy()
+    shown = summary.drop(columns="oversubscribed").astype({"pattern": str, "teardown": str})
+    table = (
+        GT(shown, groupname_col="pattern")
+        .cols_label(**SUMMARY)
+        .fmt_number(list(SUMMARY), decimals=2)
+        .sub_missing(missing_text="not recorded")
+        .tab_options(**_COMPACT)
+        .tab_style(style.fill(OVERSUBSCRIBED), loc.body(rows=[int(at) for at in over.nonzero()[0]]))
+    )
+    if over.any():
+        table = table.tab_source_note(
+            f"Shaded: more threads than the {result.environment['cores']} cores. It says something about the "
+            "scheduler, not about the lock."
+        )
+    return table
+
+
+def replays(found: Mapping[str, Replay]) -> GT:
+    """What the replays of some captures found: a row a capture."""
+    rows = [
+        {
+            "capture": name,
+            "kernel": replay.kernel.removeprefix("Linux version ").split(" ", 1)[0],
+            "VMs": len(replay.vms),
+            "operations": sum(trace["operations"] for trace in replay.traces),
+            "snapshots": len(replay.snapshots),
+            "entries": replay.entries,
+            "exact": replay.exact,
+            "but for AF": replay.af_only,
+            "differing": replay.differing,
+            "invalidations": replay.invalidations_agreed,
+        }
+        for name, replay in found.items()
+    ]
+    frame = pd.DataFrame(rows)
+    return GT(frame).fmt_integer(list(frame.columns[2:])).tab_options(**_COMPACT)
+
+
+def facts(named: Mapping[str, object]) -> GT:
+    """Names and values, a row each."""
+    frame = pd.DataFrame({"fact": list(named), "value": [str(value) for value in named.values()]})
+    return GT(frame).tab_options(**_COMPACT, column_labels_hidden=True)

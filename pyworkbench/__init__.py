@@ -14,6 +14,7 @@ Example:
 """
 
 from pyworkbench import _build
+from pyworkbench.capture import Replay, replay
 from pyworkbench.errors import (
     BuildWarning,
     CaptureError,

@@ -24,9 +24,7 @@ def source_id(core: str | PathLike[str]) -> str:
 def panic_in_core(message: str, long: bool) -> None:
     """Panics inside the core, in a short or a long call: how the conversion to `CorePanic` is tested."""
 
-def replay(
-    directory: str | PathLike[str], *, source: str, keep_differences: int, keep_dumps: bool
-) -> dict[str, Any]:
+def replay(directory: str | PathLike[str], *, source: str, keep_differences: int, keep_dumps: bool) -> dict[str, Any]:
     """See `pyworkbench.replay`: the fields of a `Replay`, as dicts and lists."""
 
 def run_ops(text: str) -> str:

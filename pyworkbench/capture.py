@@ -1,5 +1,4 @@
-"""Captures of real kernels, replayed: every VM's table is rebuilt operation by operation, and compared with
-what the machine held.
+"""Captures of real kernels, replayed: each VM's table is rebuilt and compared with what the machine held.
 
 A capture is a directory: the trace of the operations (packed `ops.*.jsonl.gz`, or ftrace's text
 `trace.*.txt.gz`), snapshots of the table (`s2.*.jsonl.gz`, or the debugfs dump `ptdump.*.txt`) and
@@ -115,8 +114,6 @@ def replay(
         >>> found.entries == found.exact, found.differing
         (True, 0)
         >>> found.frame()["name"].tolist()[:2]
-        ['S8.populated', 'S8.logging']
+        ['S8.blocks', 'S8.logging']
     """
-    return Replay(
-        **_core.replay(directory, source=source, keep_differences=keep_differences, keep_dumps=dumps)
-    )
+    return Replay(**_core.replay(directory, source=source, keep_differences=keep_differences, keep_dumps=dumps))

@@ -57,7 +57,9 @@ def replay_command(
 @app.command("sweep")
 @takes_fields_of(SweepSpec)
 def sweep_command(
-    parquet: Annotated[Path | None, typer.Option(help="Write the measurements there, the lock's sites beside it.")] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Write the measurements there, the lock's sites beside it.")
+    ] = None,
     **fields: str,
 ) -> None:
     """Let threads fault a guest's memory into one table, tear it down, and print medians for each point."""

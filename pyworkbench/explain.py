@@ -7,7 +7,7 @@ points in the figures show the spread.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ def replays(found: Mapping[str, Replay]) -> str:
     entries, exact, af_only, differing = (
         sum(getattr(replay, count) for replay in every) for count in ("entries", "exact", "af_only", "differing")
     )
-    operations = sum(trace["operations"] for replay in every for trace in replay.traces)
+    operations = sum(vm["operations"] for replay in every for vm in replay.vms)
     verdict = (
         "**none differs**" if differing == 0 else f"**{differing:,} differ**, so the table is not what the machine had"
     )
@@ -64,7 +64,7 @@ def contention(result: SweepResult) -> str:
 
 def teardown(result: SweepResult) -> str:
     """How long the table's end keeps everyone else from `mmu_lock`, by order of teardown."""
-    by_order = result.rows.groupby("teardown", observed=True)[["teardown_ns", "write_hold_max_ns"]].median()
+    by_order: Any = result.rows.groupby("teardown", observed=True)[["teardown_ns", "write_hold_max_ns"]].median()
     longest, shortest = by_order["write_hold_max_ns"].idxmax(), by_order["write_hold_max_ns"].idxmin()
     hold = by_order["write_hold_max_ns"].astype(float)
     said = [

@@ -26,7 +26,7 @@ BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE = "#0072b2", "#d55e00", "#009e73", 
 SERIES = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), (SKY, "P"))
 INK, SOFT, OVERSUBSCRIBED = "#1b1f24", "#5b6470", "#faf6ec"
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
@@ -97,9 +97,7 @@ def contention(rows: pd.DataFrame) -> SvgFigure:
             unused.remove()
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
-    figure.description = "Against the number of threads: " + "; ".join(
-        title.replace("\n", " ") for title in measured
-    )
+    figure.description = "Against the number of threads: " + "; ".join(title.replace("\n", " ") for title in measured)
     return figure
 
 
@@ -147,23 +145,24 @@ def sites(sites: pd.DataFrame) -> SvgFigure:
     """
     if sites.empty:
         raise InputError("no site was recorded: counters='counts' or 'times' would record them")
-    medians = sites.groupby(["side", "site", "threads"], observed=True)[["acquisitions", "contentions"]].median()
-    places = list(medians.index.droplevel("threads").unique())
-    threads = sorted(sites["threads"].unique())
+    figures = ["acquisitions", "contentions"]
+    medians = sites.groupby(["side", "site", "threads"], observed=True)[figures].median().reset_index()
+    places = medians[["side", "site"]].drop_duplicates().apply(tuple, axis="columns").tolist()
+    threads = sorted(medians["threads"].unique())
     height = 0.8 / len(threads)
     with mpl.rc_context(_STYLE):
         figure = SvgFigure(figsize=(9.6, 0.9 + 0.3 * len(threads) * len(places)), layout="constrained")
         axes = figure.subplots()
-        for which, count in enumerate(threads):
-            for place, (side, site) in enumerate(places):
-                if (side, site, count) not in medians.index:
-                    continue
-                acquired, contended = medians.loc[(side, site, count)].astype(float)
-                at = place + (which - (len(threads) - 1) / 2) * height
-                axes.barh(at, contended, height * 0.82, color=SERIES[which % len(SERIES)][0])
-                note = f"{count} thread{'s' if count > 1 else ''}: {contended:,.0f} of {acquired:,.0f} waited"
-                after = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-                axes.annotate(note, (contended, at), **after, color=SOFT, fontsize=8.5)
+        for median in medians.to_dict("records"):
+            count, contended = median["threads"], float(median["contentions"])
+            which = threads.index(count)
+            at = places.index((median["side"], median["site"])) + (which - (len(threads) - 1) / 2) * height
+            axes.barh(at, contended, height * 0.82, color=SERIES[which % len(SERIES)][0])
+            of = f"{contended:,.0f} of {median['acquisitions']:,.0f} waited"
+            note = f"{count} thread{'s' if count > 1 else ''}: {of}"
+            axes.annotate(
+                note, (contended, at), (6, 0), textcoords="offset points", va="center", color=SOFT, fontsize=8.5
+            )
         axes.set_yticks(range(len(places)), [f"{site}\n({side})" for side, site in places])
         axes.set_xlim(0, 1.6 * max(medians["contentions"].max(), 1))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -208,7 +207,9 @@ def _against_threads(axes: Axes, rows: pd.DataFrame) -> None:
     if not over.empty:
         start = place[over.min()] - 0.5
         label = "more threads than cores"
-        axes.axvspan(start, len(threads) - 0.5, facecolor=OVERSUBSCRIBED, hatch="///", linewidth=0, zorder=0, label=label)
+        axes.axvspan(
+            start, len(threads) - 0.5, facecolor=OVERSUBSCRIBED, hatch="///", linewidth=0, zorder=0, label=label
+        )
     axes.grid(visible=False, axis="x")
 
 

@@ -163,6 +163,7 @@ def _what_failed(error: PapermillExecutionError | DeadKernelError) -> str:
 
 def _read(path: Path) -> nbformat.NotebookNode:
     try:
-        return nbformat.read(path, as_version=4)
+        notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)
     except nbformat.reader.NotJSONError:
         raise InputError(f"{path} is not a notebook") from None
+    return notebook

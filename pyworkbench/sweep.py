@@ -258,7 +258,7 @@ def _with_categories(frame: pd.DataFrame, spec: SweepSpec) -> pd.DataFrame:
     """Names become categories; those of the swept axes keep the order of the spec."""
     import pandas as pd  # noqa: PLC0415 (see _frames)
 
-    axes = {"pattern": list(spec.pattern), "teardown": list(spec.teardown)}
+    axes: dict[str, list[Any]] = {"pattern": list(spec.pattern), "teardown": list(spec.teardown)}
     types = {name: pd.CategoricalDtype(values) for name, values in axes.items() if name in frame}
     types |= {name: pd.CategoricalDtype(sorted(frame[name].unique())) for name in _NAMES if name in frame}
     return frame.astype(types)

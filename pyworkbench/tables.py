@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from great_tables import GT, loc, style
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyworkbench.capture import Replay
     from pyworkbench.sweep import SweepResult
 
-_COMPACT = {
+_COMPACT: dict[str, Any] = {
     "table_font_size": "13px",
     "table_font_names": ["system-ui", "DejaVu Sans", "sans-serif"],
     "data_row_padding": "3px",
@@ -32,7 +32,7 @@ def medians(result: SweepResult) -> GT:
     shown = summary.drop(columns="oversubscribed").astype({"pattern": str, "teardown": str})
     table = (
         GT(shown, groupname_col="pattern")
-        .cols_label(**SUMMARY)
+        .cols_label(dict(SUMMARY))
         .fmt_number(list(SUMMARY), decimals=2)
         .sub_missing(missing_text="not recorded")
         .tab_options(**_COMPACT)
@@ -53,7 +53,7 @@ def replays(found: Mapping[str, Replay]) -> GT:
             "capture": name,
             "kernel": replay.kernel.removeprefix("Linux version ").split(" ", 1)[0],
             "VMs": len(replay.vms),
-            "operations": sum(trace["operations"] for trace in replay.traces),
+            "operations": sum(vm["operations"] for vm in replay.vms),
             "snapshots": len(replay.snapshots),
             "entries": replay.entries,
             "exact": replay.exact,

@@ -50,7 +50,12 @@ class TableControl(ipywidgets.VBox):
             options=["4K", "16K", "64K"], value=granule, description="granule", style={"button_width": "64px"}
         )
         self.ipa_bits = ipywidgets.IntSlider(
-            min=32, max=52, value=ipa_bits, description="IPA bits", continuous_update=False, style={"description_width": "64px"}
+            min=32,
+            max=52,
+            value=ipa_bits,
+            description="IPA bits",
+            continuous_update=False,
+            style={"description_width": "64px"},
         )
         self.leaves = ipywidgets.ToggleButtons(
             options=[BLOCKS, PAGES], description="leaves", style={"button_width": "180px"}

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
@@ -92,7 +92,7 @@ def tree_of(table: Stage2) -> tuple[Run, ...]:
     return _children(_leaf_runs(table.leaves(), shift), table.start_level, shift)
 
 
-def _children(runs: Sequence[Run], level: int, shift) -> tuple[Run, ...]:
+def _children(runs: Sequence[Run], level: int, shift: Callable[[int], int]) -> tuple[Run, ...]:
     """The entries of one table at `level`, from the leaf runs inside it."""
     entries: list[Run] = []
     for (below, index), group in groupby(runs, lambda run: (run.level > level, run.ipa >> shift(level))):
@@ -117,7 +117,7 @@ def _same_tables(several: Run, one: Run) -> bool:
     return several.kind == "table" and first.alike(one, offset)
 
 
-def _leaf_runs(leaves: pd.DataFrame, shift) -> list[Run]:
+def _leaf_runs(leaves: pd.DataFrame, shift: Callable[[int], int]) -> list[Run]:
     """Neighbouring leaves that look alike and lie in one table."""
     if leaves.empty:
         return []
@@ -168,7 +168,7 @@ def _look_codes(leaves: pd.DataFrame) -> np.ndarray:
     return np.where(annotation, leaves["desc"].to_numpy("uint64"), code)
 
 
-def _attributes(leaf: dict) -> str:
+def _attributes(leaf: Mapping[Any, Any]) -> str:
     if leaf["kind"] == "annotation":
         return f"invalid, {leaf['desc']:#018x}"
     execute = {(True, True): "x", (True, False): "p", (False, True): "u"}.get((leaf["px"], leaf["ux"]), "-")

@@ -94,7 +94,4 @@ def _row(run: Run, digits: int, entries: int, depth: int) -> str:
         return f"<div {row}>{cells}</div>"
     opened = " open" if depth < OPEN_LEVELS else ""
     children = _rows(run.children, digits, entries, depth + 1)
-    return (
-        f'<details{opened} data-entry="{run.level}:{run.ipa:x}"><summary {row}>{cells}</summary>'
-        f"{children}</details>"
-    )
+    return f'<details{opened} data-entry="{run.level}:{run.ipa:x}"><summary {row}>{cells}</summary>{children}</details>'

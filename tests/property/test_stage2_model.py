@@ -230,9 +230,7 @@ def ranges(draw: st.DrawFn, geometry: Geometry) -> tuple[int, int]:
 def operations(draw: st.DrawFn, geometry: Geometry) -> tuple[Any, ...]:
     first, count = draw(ranges(geometry))
     name = draw(
-        st.sampled_from(
-            ["map", "map", "map", "unmap", "wrprotect", "age", "mkyoung", "relax", "split", "annotate"]
-        )
+        st.sampled_from(["map", "map", "map", "unmap", "wrprotect", "age", "mkyoung", "relax", "split", "annotate"])
     )
     match name:
         case "map":
@@ -242,9 +240,7 @@ def operations(draw: st.DrawFn, geometry: Geometry) -> tuple[Any, ...]:
             block = geometry.pages(2)
             top = 1 << (52 if geometry.flag("lpa2", False) or geometry.granule == "64K" else 48)
             last_blocks = (top >> PAGE_SHIFT[geometry.granule]) - 8 * block
-            pa_page = last_blocks + draw(
-                st.sampled_from([first % block, first % block, first % block + block, 3])
-            )
+            pa_page = last_blocks + draw(st.sampled_from([first % block, first % block, first % block + block, 3]))
             return name, first, count, pa_page, prot, memtype, software, draw(st.booleans())
         case "relax":
             return name, first, draw(prots(geometry))
@@ -271,9 +267,7 @@ def apply(table: Stage2, model: Model, operation: tuple[Any, ...]) -> tuple[Any,
             bits = sum(1 << int(bit) for bit in software)
             leaf = Leaf(0, 0, 0, "r" in prot, "w" in prot, execute_never(prot), memtype, bits)
             return (
-                table.map(
-                    first << shift, count << shift, pa_page << shift, prot + software, memtype, shared=shared
-                ),
+                table.map(first << shift, count << shift, pa_page << shift, prot + software, memtype, shared=shared),
                 model.map(first, count, pa_page, leaf),
             )
         case "relax", first, prot:

@@ -1,5 +1,6 @@
 """The command line: what it prints, and its exit codes."""
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -49,3 +50,37 @@ def test_binary_input_is_one_line_and_exit_2(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00")
     code, out, err = pwb("ops", str(file))
     assert (code, out, len(err.splitlines())) == (2, "", 1)
+
+
+CAPTURES = Path(__file__).parents[2] / "data" / "captures"
+
+
+def test_replay_finds_no_difference_in_any_capture() -> None:
+    code, out, err = pwb("replay", str(CAPTURES))
+    assert (code, err) == (0, "")
+    totals = [line.split(": ", 1)[1] for line in out.splitlines() if " snapshots, " in line]
+    assert len(totals) == 7
+    assert all(line.endswith(" 0 differences") for line in totals)
+
+
+def test_replay_exits_1_on_a_difference(tmp_path: Path) -> None:
+    for file in (CAPTURES / "own-a76-S8").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    file = tmp_path / "s2.S8.jsonl.gz"
+    lines = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
+    lost = next(at for at, line in enumerate(lines) if b'"page"' in line)
+    header = next(at for at in range(lost, -1, -1) if b'"snapshot"' in lines[at])
+    entries = int(lines[header].split(b'"entries":')[1].split(b",")[0])
+    lines[header] = lines[header].replace(b'"entries":%d' % entries, b'"entries":%d' % (entries - 1))
+    lines[header] = lines[header].replace(b'"entries": %d' % entries, b'"entries": %d' % (entries - 1))
+    del lines[lost]
+    file.write_bytes(gzip.compress(b"".join(lines)))
+    code, out, err = pwb("replay", str(tmp_path), "--each")
+    assert (code, err) == (1, "")
+    assert "1 differences" in out
+
+
+def test_replay_of_something_else_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    code, out, err = pwb("replay", str(tmp_path))
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert str(tmp_path) in err

@@ -1,14 +1,15 @@
 //! The one way from Python into the core.
 //!
-//! Guaranteed for whatever runs in [`enter`] or [`enter_long`]: other Python threads run meanwhile; a panic
-//! arrives as `CorePanic`, without a backtrace on standard error; and with [`enter_long`], Ctrl-C is seen
-//! within [`POLL`], after which the work is told to stop and its end is waited for. Not guaranteed: that
-//! the work listens; it has to look at its flag at least every 50 ms for the whole to stop within 100 ms.
+//! Guaranteed for whatever runs in it: other Python threads run meanwhile, and a panic arrives as `CorePanic`,
+//! without a backtrace on standard error. [`enter_long`] and [`enter_owned`] see Ctrl-C within [`POLL`] and tell
+//! the work to stop. The first waits for its end, as the work borrows from the caller, and so stops within
+//! 100 ms only if the work looks at its flag every 50 ms; the second waits for [`POLL`] and then goes.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -42,22 +43,56 @@ where
         let stop = &AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(move || send.send(guarded(|| work(stop))));
-            let mut interrupt = None;
-            loop {
-                match receive.recv_timeout(POLL) {
-                    Ok(result) => return interrupt.map_or(result, |error| Err(Error::Python(error))),
-                    Err(RecvTimeoutError::Timeout) if interrupt.is_none() => {
-                        interrupt = Python::attach(|py| py.check_signals()).err();
-                        stop.store(interrupt.is_some(), Ordering::Relaxed);
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => {
-                        return Err(Error::Panic("the core's thread ended without an answer".to_owned()));
-                    }
-                }
-            }
+            wait(&receive, stop, None)
         })
     })
+}
+
+/// [`enter_long`] for work that owns all it touches: it need not listen, as after Ctrl-C it is left behind,
+/// to end by itself when it does not end soon.
+pub(crate) fn enter_owned<T, E>(
+    py: Python<'_>,
+    work: impl FnOnce(&AtomicBool) -> Result<T, E> + Send + 'static,
+) -> Result<T, Error>
+where
+    T: Send + 'static,
+    Error: From<E>,
+{
+    let (send, receive) = mpsc::sync_channel(1);
+    py.detach(move || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        thread::spawn(move || send.send(guarded(|| work(&seen))));
+        wait(&receive, &stop, Some(POLL))
+    })
+}
+
+/// Waits for an answer; after Ctrl-C tells the work to stop, and then waits no longer than `patience`.
+fn wait<T>(
+    answer: &Receiver<Result<T, Error>>,
+    stop: &AtomicBool,
+    patience: Option<Duration>,
+) -> Result<T, Error> {
+    let mut interrupt = None;
+    loop {
+        match (answer.recv_timeout(patience.filter(|_| interrupt.is_some()).unwrap_or(POLL)), &interrupt) {
+            (Ok(result), None) => return result,
+            (Ok(_), Some(_)) => break,
+            (Err(RecvTimeoutError::Timeout), None) => {
+                interrupt = Python::attach(|py| py.check_signals()).err();
+                stop.store(interrupt.is_some(), Ordering::Relaxed);
+            }
+            (Err(RecvTimeoutError::Timeout), Some(_)) if patience.is_some() => break,
+            (Err(RecvTimeoutError::Timeout), Some(_)) => {}
+            (Err(RecvTimeoutError::Disconnected), _) => {
+                return Err(Error::Panic("the core's thread ended without an answer".to_owned()));
+            }
+        }
+    }
+    interrupt.map_or_else(
+        || unreachable!("the loop ends after an interrupt only"),
+        |error| Err(Error::Python(error)),
+    )
 }
 
 /// Installs a panic hook that says nothing about panics which [`enter`] turns into exceptions.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_array::builder::{BooleanBuilder, Int8Builder, StringBuilder, UInt8Builder, UInt64Builder};
 use arrow_array::{ArrayRef, RecordBatch};
+use pyo3::IntoPyObject;
 use pyo3_arrow::PyRecordBatch;
 use runtime::Runtime;
 use stage2::{Event, Kind, Table, Tlbi};
@@ -31,7 +32,7 @@ pub(crate) fn events<'a>(recorded: impl Iterator<Item = &'a Recorded>) -> PyReco
     let (mut level, mut size) = (Int8Builder::new(), UInt64Builder::new());
     let mut pages = UInt64Builder::new();
     for record in recorded {
-        let row = Row::of(record.event);
+        let row = EventRow::of(record.event);
         call.append_value(record.call);
         operation.append_value(record.operation);
         event.append_value(row.event);
@@ -100,8 +101,8 @@ impl LeafColumns {
 }
 
 /// An event as the columns of a row.
-#[derive(Default)]
-struct Row {
+#[derive(Default, IntoPyObject)]
+pub(crate) struct EventRow {
     event: &'static str,
     address: Option<u64>,
     level: Option<i8>,
@@ -109,8 +110,8 @@ struct Row {
     size_bytes: Option<u64>,
 }
 
-impl Row {
-    fn of(event: Event) -> Self {
+impl EventRow {
+    pub(crate) fn of(event: Event) -> Self {
         let row = |event| Self { event, ..Self::default() };
         match event {
             Event::Tlbi(Tlbi::Ipa { ipa, level }) => Self { address: Some(ipa), level, ..row("tlbi_ipa") },

@@ -6,6 +6,7 @@
 //! `pyworkbench/_core.pyi`.
 
 mod address;
+mod capture;
 mod enter;
 mod errors;
 mod frames;
@@ -23,6 +24,8 @@ use pyo3::pymodule;
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::capture::replay;
     #[pymodule_export]
     use crate::enter::panic_in_core;
     #[pymodule_export]

@@ -2,10 +2,10 @@
 
 use pyo3::prelude::*;
 
-use crate::enter::enter;
+use crate::enter::enter_owned;
 use crate::errors::Error;
 
 #[pyfunction]
-pub(crate) fn run_ops(py: Python<'_>, text: &str) -> Result<String, Error> {
-    enter(py, || stage2::run_ops(text))
+pub(crate) fn run_ops(py: Python<'_>, text: String) -> Result<String, Error> {
+    enter_owned(py, move |stop| stage2::run_ops_until(&text, stop))
 }

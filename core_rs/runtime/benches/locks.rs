@@ -1,51 +1,21 @@
-//! What the counters of a lock cost: uncontended pairs of lock and unlock, alone and around the work
-//! of a shared fault, by what is recorded.
+//! What an uncontended pair of lock and unlock costs, by what is recorded, beside the plain lock and two
+//! bare time stamps; and what read sections cost.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use runtime::native::{Counting, Counts, Native, Off, Times};
-use runtime::{Access, Runtime, Word, site};
-
-/// About as long as a shared fault takes, which is 45 ns: loads that wait for one another, and a
-/// compare-exchange.
-fn fault(words: &[Word]) {
-    let mut at = 0;
-    for _ in 0..56 {
-        at = Native::<Off>::load(&words[at as usize], Access::Marked, site!("walk"));
-    }
-    let installed = Native::<Off>::compare_exchange(&words[0], 1, 1, site!("install"));
-    black_box((at, installed).1.is_ok());
-}
-
-fn ring() -> Vec<Word> {
-    (0..64).map(|at| Word::new((at + 1) % 64)).collect()
-}
+use runtime::{Runtime, site};
 
 fn plain(c: &mut Criterion) {
     let lock = parking_lot::RwLock::new(());
-    let words = ring();
     c.bench_function("pair/plain", |b| b.iter(|| drop(black_box(&lock).read())));
-    c.bench_function("fault/no lock", |b| b.iter(|| fault(black_box(&words))));
-    c.bench_function("fault/plain", |b| {
-        b.iter(|| {
-            let _guard = black_box(&lock).read();
-            fault(black_box(&words));
-        });
-    });
 }
 
 fn counted<C: Counting>(c: &mut Criterion, name: &str) {
     let lock = Native::<C>::new_rwlock("mmu_lock");
-    let words = ring();
     c.bench_function(&format!("pair/{name}"), |b| {
         b.iter(|| drop(Native::read(black_box(&lock), site!("pair"))));
-    });
-    c.bench_function(&format!("fault/{name}"), |b| {
-        b.iter(|| {
-            let _guard = Native::read(black_box(&lock), site!("fault"));
-            fault(black_box(&words));
-        });
     });
 }
 

@@ -56,6 +56,6 @@ pub use maintenance::{Event, EventCounts, EventLog, Maintenance, NoLog, Tlbi};
 pub use memcache::MemoryCache;
 pub use prot::Prot;
 pub use ptdump::DumpRange;
-pub use script::{ScriptError, run_ops};
+pub use script::{ScriptError, run_ops, run_ops_until};
 pub use table::Table;
 pub use walk::Walk;

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use runtime::native::Native;
 use runtime::{Runtime as _, site};
@@ -50,6 +51,11 @@ pub enum ScriptError {
 /// # Ok::<(), stage2::ScriptError>(())
 /// ```
 pub fn run_ops(text: &str) -> Result<String, ScriptError> {
+    run_ops_until(text, &AtomicBool::new(false))
+}
+
+/// [`run_ops`], but `stop` ends it after the operation under way; the report is then of what was done.
+pub fn run_ops_until(text: &str, stop: &AtomicBool) -> Result<String, ScriptError> {
     let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let (_, header) = lines.next().unwrap_or((1, ""));
     let config = parse_header(header)?;
@@ -60,6 +66,9 @@ pub fn run_ops(text: &str) -> Result<String, ScriptError> {
         .collect::<Result<Vec<_>, ScriptError>>()?;
     let mut run = Run::new(config)?;
     for (line, operation) in operations {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         run.operation(line, operation);
     }
     Ok(run.report)

@@ -31,15 +31,15 @@ pub(super) enum Side {
 /// The counters of one lock.
 pub(super) struct Counters {
     shards: Box<[OnceLock<Box<Shard>>]>,
-    timed: bool,
-    clock: Clock,
+    /// None when nothing is timed: the first clock of a process takes up to 0.2 s to calibrate.
+    clock: Option<Clock>,
 }
 
 /// What one thread has counted.
 #[repr(align(128))]
 pub(super) struct Shard {
     shared: bool,
-    clock: Clock,
+    clock: Option<Clock>,
     sites: [[SiteCells; SITES]; 2],
     /// Read and write, or empty when nothing is timed.
     times: Box<[SideTimes]>,
@@ -68,15 +68,14 @@ pub(super) struct Durations {
 impl Counters {
     pub(super) fn new<C: Counting>() -> Self {
         let shards = (0..=SHARDS).map(|_| OnceLock::new()).collect();
-        Self { shards, timed: C::TIME, clock: Clock::new() }
+        Self { shards, clock: C::TIME.then(Clock::new) }
     }
 
     /// The shard of the running thread.
     #[inline]
     pub(super) fn mine(&self) -> &Shard {
         let index = threads::index();
-        self.shards[index]
-            .get_or_init(|| Shard::new(threads::is_shared(index), self.timed, self.clock.clone()))
+        self.shards[index].get_or_init(|| Shard::new(threads::is_shared(index), self.clock.clone()))
     }
 
     /// The shards that threads have counted in.
@@ -87,22 +86,22 @@ impl Counters {
 
 impl Shard {
     #[cold]
-    fn new(shared: bool, timed: bool, clock: Clock) -> Box<Self> {
-        let sides = if timed { 2 } else { 0 };
+    fn new(shared: bool, clock: Option<Clock>) -> Box<Self> {
+        let sides = if clock.is_some() { 2 } else { 0 };
         let times = (0..sides).map(|_| SideTimes::default()).collect();
         let sites = std::array::from_fn(|_| std::array::from_fn(|_| SiteCells::default()));
         Box::new(Self { shared, clock, sites, times })
     }
 
-    /// The time, in ticks of the clock.
+    /// The time, in ticks of the clock; 0 when nothing is timed.
     #[inline]
     pub(super) fn now(&self) -> u64 {
-        self.clock.raw()
+        self.clock.as_ref().map_or(0, Clock::raw)
     }
 
     /// What so many ticks are in nanoseconds.
     pub(super) fn ns(&self, ticks: u64) -> u64 {
-        self.clock.delta_as_nanos(0, ticks)
+        self.clock.as_ref().map_or(0, |clock| clock.delta_as_nanos(0, ticks))
     }
 
     #[inline]

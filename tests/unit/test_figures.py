@@ -1,0 +1,143 @@
+"""Figures, tables and sentences about a sweep, on rows made for it."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pyworkbench import InputError, explain, plots, tables
+from pyworkbench.sweep import PATTERNS, TEARDOWNS, SweepResult, SweepSpec
+
+THREADS = (1, 2, 4)
+
+
+def made(*, cores: int = 2, contended: int = 0, **columns: Any) -> SweepResult:
+    """A result of three repeats a point whose figures are simple functions of the point."""
+    rows = pd.DataFrame(
+        {
+            "threads": threads,
+            "oversubscribed": threads > cores,
+            "pattern": pattern,
+            "teardown": teardown,
+            "repeat": repeat,
+            "faults": 1000,
+            "retries": 7 * (threads - 1) if pattern == "overlapping" else 0,
+            "faults_per_s": 1e6 * min(threads, cores),
+            "fault_wall_ns": 1000_000,
+            "teardown_ns": 500_000 + repeat,
+            "read_acquisitions": 1000,
+            "read_contentions": contended,
+            "read_wait_ns": contended * 100,
+            "read_wait_max_ns": contended * 10,
+            "read_hold_p50_ns": 40,
+            "write_acquisitions": 1,
+            "write_hold_max_ns": 400_000 if teardown.endswith("lock") else 200,
+            "involuntary_switches": 3 * threads,
+        }
+        | columns
+        for threads in THREADS
+        for pattern in PATTERNS
+        for teardown in TEARDOWNS
+        for repeat in range(3)
+    ).astype({"pattern": pd.CategoricalDtype(list(PATTERNS)), "teardown": pd.CategoricalDtype(list(TEARDOWNS))})
+    rows["run"] = range(len(rows))
+    sites = pd.concat(
+        [
+            rows[["run", "threads", "pattern"]].assign(
+                side="read", site="abort", acquisitions=1000, contentions=contended
+            ),
+            rows[["run", "threads", "pattern"]].assign(side="write", site="free", acquisitions=1, contentions=0),
+        ]
+    )
+    return SweepResult(SweepSpec(repeats=3), rows, sites, {"cores": cores, "cpu": "made"})
+
+
+def test_contention_shows_units_points_and_the_oversubscribed_ground() -> None:
+    svg = plots.contention(made(contended=5).rows).svg()
+    for text in (
+        "millions a second",
+        "ns a fault",
+        "EAGAIN",
+        "threads",
+        "disjoint (median)",
+        "more threads than cores",
+    ):
+        assert text in svg
+
+
+def test_the_ground_is_plain_where_every_thread_has_a_core() -> None:
+    assert "more threads than cores" not in plots.contention(made(cores=8).rows).svg()
+
+
+def test_no_contention_is_said_in_the_figure_too() -> None:
+    assert "none in 72 measurements" in plots.contention(made().rows).svg()
+
+
+def test_waiting_is_left_out_where_only_counts_were_recorded() -> None:
+    rows = made(contended=5, read_wait_ns=float("nan")).rows
+    svg = plots.contention(rows).svg()
+    assert "Contended read acquisitions" in svg
+    assert "ns a fault" not in svg
+
+
+@pytest.mark.parametrize(
+    ("plot", "column"), [(plots.contention, "read_contentions"), (plots.teardown, "write_hold_max_ns")]
+)
+def test_a_figure_without_its_counters_is_an_error(plot: Any, column: str) -> None:
+    with pytest.raises(InputError, match=f"column {column} is empty: the sweep needs counters="):
+        plot(made().rows.assign(**{column: float("nan")}))
+
+
+def test_teardown_shows_every_order_with_units() -> None:
+    svg = plots.teardown(made().rows).svg()
+    for text in (*TEARDOWNS, "ms", "µs"):
+        assert text in svg
+
+
+def test_sites_say_how_many_of_how_many_waited() -> None:
+    svg = plots.sites(made(contended=5).sites).svg()
+    assert "4 threads: 5 of 1,000 waited" in svg
+    assert "1 thread: 0 of 1 waited" in svg
+    with pytest.raises(InputError, match="no site was recorded"):
+        plots.sites(made().sites.iloc[:0])
+
+
+def test_a_figure_shows_as_svg_with_a_description() -> None:
+    data, metadata = plots.teardown(made().rows)._repr_mimebundle_()
+    assert data["image/svg+xml"].startswith("<?xml")
+    assert "whole-under-lock" in metadata["image/svg+xml"]["alt"]
+
+
+def test_the_words_on_contention_follow_the_counters() -> None:
+    quiet, busy = explain.contention(made()), explain.contention(made(contended=5))
+    assert "taken for read 72,000 times, and not one of them had to wait" in quiet
+    assert "and 360 of them had to wait" in busy
+    assert "2 threads served 2.00 times the faults a second of 1 (1.0 to 2.0 million)" in quiet
+
+
+def test_the_words_on_teardown_follow_the_holds() -> None:
+    said = explain.teardown(made())
+    assert "holds `mmu_lock` for write for 400 µs at a stretch" in said
+    assert "for 200 ns" in said
+    assert "here nobody did" in said
+    assert "was given to those who waited" in explain.teardown(made(write_acquisitions=2))
+
+
+def test_the_words_on_oversubscription_name_cores_and_threads() -> None:
+    over = explain.oversubscription(made())
+    assert over.startswith("**This process may use 2 cores**, so of 4 threads at most 2 run at any moment")
+    assert "6 and 12 involuntary switches" in over
+    assert "at most 7 and 21 walks" in over
+    one = explain.oversubscription(made(cores=1))
+    assert "may use 1 core**" in one
+    enough = explain.oversubscription(made(cores=8))
+    assert "no point ran more threads than that" in enough
+    none_fits = made(cores=0)
+    assert "The same table with" not in explain.oversubscription(none_fits)
+
+
+def test_the_table_of_medians_shades_what_is_oversubscribed() -> None:
+    html = tables.medians(made()).as_raw_html()
+    assert html.count("background-color: #faf6ec") // 7 == 8  # 2 patterns, 4 teardowns, of 7 cells each
+    assert "more threads than the 2 cores" in html
+    assert "Shaded" not in tables.medians(made(cores=8)).as_raw_html()

@@ -27,8 +27,9 @@ test: test-rust test-python ## every test
 test-rust:
 	$(CARGO) test --release --workspace --quiet
 
+# A group, such as the browser tests, stays in one worker.
 test-python: build
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lab: build ## JupyterLab on notebooks/
 	$(BIN)/jupyter lab --notebook-dir=notebooks

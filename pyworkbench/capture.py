@@ -114,6 +114,6 @@ def replay(
         >>> found.entries == found.exact, found.differing
         (True, 0)
         >>> found.frame()["name"].tolist()[:2]
-        ['S8.blocks', 'S8.logging']
+        ['S8.blocks', 'S8.eager_split']
     """
     return Replay(**_core.replay(directory, source=source, keep_differences=keep_differences, keep_dumps=dumps))

@@ -97,12 +97,14 @@ def test_a_range_in_pieces_gives_what_one_walk_gives() -> None:
     assert len(ranges) == 3
 
 
-def test_threads_map_shared_into_one_table() -> None:
-    table = Stage2(force_pte=True)
+def test_threads_map_shared_into_one_table_as_vcpus_do() -> None:
+    table = Stage2(force_pte=True, strict=False)
 
     def fault(first: int) -> None:
         for page in range(first, 4096, 4):
-            table.map(page * 4096, 4096, page * 4096, shared=True)
+            # Who loses the race for a table page faults again.
+            while table.map(page * 4096, 4096, page * 4096, shared=True) == -11:
+                pass
 
     threads = [threading.Thread(target=fault, args=(first,)) for first in range(4)]
     for thread in threads:

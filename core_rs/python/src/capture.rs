@@ -47,7 +47,7 @@ macro_rules! dict {
     }};
 }
 
-fn describe<'py>(py: Python<'py>, replay: Replay) -> PyResult<Bound<'py, PyDict>> {
+fn describe(py: Python<'_>, replay: Replay) -> PyResult<Bound<'_, PyDict>> {
     let Replay { traces, vms, uncompared, skipped_vms, lost, failed, answers, invalidations, .. } = replay;
     dict!(py,
         kernel: replay.kernel,
@@ -79,7 +79,7 @@ fn describe<'py>(py: Python<'py>, replay: Replay) -> PyResult<Bound<'py, PyDict>
     )
 }
 
-fn snapshot<'py>(py: Python<'py>, result: SnapshotResult) -> PyResult<Bound<'py, PyDict>> {
+fn snapshot(py: Python<'_>, result: SnapshotResult) -> PyResult<Bound<'_, PyDict>> {
     let comparison = result.comparison;
     dict!(py,
         name: result.name,

@@ -79,8 +79,14 @@ fn wait<T>(
             (Ok(result), None) => return result,
             (Ok(_), Some(_)) => break,
             (Err(RecvTimeoutError::Timeout), None) => {
-                interrupt = Python::attach(|py| py.check_signals()).err();
-                stop.store(interrupt.is_some(), Ordering::Relaxed);
+                #[expect(
+                    clippy::redundant_closure_for_method_calls,
+                    reason = "the method alone is of one lifetime"
+                )]
+                let signal = Python::attach(|py| py.check_signals());
+                interrupt = signal.err();
+                // Only ever set: the work may have stopped itself meanwhile.
+                stop.fetch_or(interrupt.is_some(), Ordering::Relaxed);
             }
             (Err(RecvTimeoutError::Timeout), Some(_)) if patience.is_some() => break,
             (Err(RecvTimeoutError::Timeout), Some(_)) => {}

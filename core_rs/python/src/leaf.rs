@@ -6,6 +6,7 @@ use stage2::{LAST_LEVEL, Prot, Table, access, execute, is_valid};
 
 /// A leaf or an annotation, field by field; in Python a `pyworkbench.Leaf`.
 #[derive(Default, IntoPyObject)]
+#[expect(clippy::struct_excessive_bools, reason = "the bits of a descriptor, each by its name")]
 pub(crate) struct Leaf {
     pub(crate) ipa: u64,
     pub(crate) size_bytes: u64,

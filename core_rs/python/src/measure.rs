@@ -1,5 +1,6 @@
 //! Sweeps: axes become points, and their rows record batches.
 
+use std::str::FromStr;
 use std::sync::atomic::Ordering;
 
 use measure::{Counters, MeasureError, Pattern, Point, Progress, Rows, Teardown};
@@ -34,10 +35,10 @@ pub(crate) fn sweep(
 ) -> Result<(PyRecordBatch, PyRecordBatch), Error> {
     let config = Config::new(granule.parse::<Granule>()?, ipa_bits);
     let counters: Counters = counters.parse()?;
-    let patterns = patterns.iter().map(|name| name.parse()).collect::<Result<Vec<Pattern>, _>>()?;
-    let teardowns = teardowns.iter().map(|name| name.parse()).collect::<Result<Vec<Teardown>, _>>()?;
+    let patterns: Vec<Pattern> = parsed(patterns)?;
+    let teardowns: Vec<Teardown> = parsed(teardowns)?;
     let mut points = Vec::new();
-    for &threads in &threads {
+    for threads in threads {
         for &pattern in &patterns {
             for &teardown in &teardowns {
                 let point =
@@ -59,6 +60,10 @@ pub(crate) fn sweep(
         raised.map_or_else(|| rows.map_err(Error::from), |error| Err(Error::Python(error)))
     })?;
     Ok((PyRecordBatch::new(points), PyRecordBatch::new(sites)))
+}
+
+fn parsed<T: FromStr>(names: Vec<String>) -> Result<Vec<T>, T::Err> {
+    names.into_iter().map(|name| name.parse()).collect()
 }
 
 impl From<MeasureError> for Error {

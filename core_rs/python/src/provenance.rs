@@ -18,6 +18,7 @@ pub(crate) fn build_profile() -> &'static str {
 }
 
 #[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "PyO3 hands a path over by value")]
 pub(crate) fn source_id(core: PathBuf) -> Result<String, Error> {
     sources::identity(&core).map_err(|error| Error::Input(format!("{}: {error}", core.display())))
 }

@@ -8,9 +8,9 @@
 //! Lock order: the free list's mutex is innermost, and held for a few instructions.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use memmap2::{MmapOptions, MmapRaw};
+use parking_lot::Mutex;
 use runtime::Word;
 
 /// Address space reserved for the pages of one table; memory is taken as pages are used.
@@ -89,7 +89,7 @@ impl Arena {
 
     /// Takes a zeroed page with count 1; `None` when the reserve is used up.
     pub(crate) fn take(&self) -> Option<PageId> {
-        let recycled = self.free_list().pop();
+        let recycled = self.free.lock().pop();
         let page = match recycled {
             Some(page) => {
                 self.words(page).iter().for_each(|word| word.init(0));
@@ -133,7 +133,7 @@ impl Arena {
 
     /// Gives back a page that was taken and never committed.
     pub(crate) fn give_back(&self, page: PageId) {
-        self.free_list().push(page);
+        self.free.lock().push(page);
     }
 
     /// Records that a count was dropped below zero.
@@ -189,9 +189,5 @@ impl Arena {
         // SAFETY: as in `words`; `Beside` consists of atomics, for which the mapping's zero bytes are valid,
         // and 64 divides the address of each, as a mapping starts page-aligned.
         unsafe { &*self.beside.as_ptr().cast::<Beside>().add(page.0 as usize) }
-    }
-
-    fn free_list(&self) -> MutexGuard<'_, Vec<PageId>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,7 +12,7 @@ CORE := pyworkbench/_core.abi3.so
 CORE_SOURCES := pyproject.toml core_rs/Cargo.toml core_rs/Cargo.lock $(wildcard core_rs/*/Cargo.toml) \
 	$(wildcard core_rs/*/build.rs) $(shell find core_rs/*/src -name '*.rs')
 
-.PHONY: help demo test lab bench lint build lock clean
+.PHONY: help demo test lab bench lint fuzz stress sanitize build lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ test: test-rust test-python ## every test
 
 .PHONY: test-rust test-python
 test-rust:
-	$(CARGO) test --release --workspace --quiet
+	$(CARGO) test --release --locked --workspace --quiet
 
 # A group, such as the browser tests, stays in one worker.
 test-python: build
@@ -34,13 +34,25 @@ test-python: build
 lab: build ## JupyterLab on notebooks/
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-bench: build ## time the core, in Rust and from Python
-	$(CARGO) bench --workspace
-	$(BIN)/python -m pytest tests/bench --benchmark-only
+bench: build ## time the core against given figures and limits: ratios, minima
+	$(CARGO) bench --quiet --locked -p pyworkbench-stage2 --bench upstream
+	$(CARGO) bench --quiet --locked -p pyworkbench-measure --bench counters
+	$(CARGO) bench --quiet --locked -p pyworkbench-runtime --bench locks
+	$(BIN)/python tests/bench/limits.py
+
+fuzz: ## a minute of libFuzzer on scripts and on every parser
+	core_rs/fuzz/run.sh 60
+
+stress: ## a minute of real threads that fault, age and unmap in one table
+	$(CARGO) test --release --locked --quiet -p pyworkbench-stage2 --test stress
+stress: export PYWORKBENCH_STRESS_SECONDS = 60
+
+sanitize: ## AddressSanitizer and ThreadSanitizer over the runtime and the table
+	core_rs/sanitize.sh
 
 lint: build ## formats, lints, types, stubs, spelling, notebooks without outputs
 	$(CARGO) fmt --check
-	$(CARGO) clippy --release --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --release --locked --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -51,7 +63,7 @@ lint: build ## formats, lints, types, stubs, spelling, notebooks without outputs
 build: $(CORE) ## the environment and the compiled core
 
 $(CORE): $(CORE_SOURCES) .venv/installed
-	$(BIN)/maturin develop --release --quiet
+	PIP_QUIET=1 $(BIN)/maturin develop --release --locked --quiet
 	@touch $@
 
 .venv/installed: requirements.lock

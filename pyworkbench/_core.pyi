@@ -34,6 +34,7 @@ def sweep(
     *,
     threads: Sequence[int],
     patterns: Sequence[str],
+    walks: Sequence[str],
     teardowns: Sequence[str],
     guest_bytes: int,
     leaf_bytes: int,
@@ -46,7 +47,7 @@ def sweep(
     seed: int,
     progress: Callable[[int, int], object] | None,
 ) -> tuple[ArrowBatch, ArrowBatch]:
-    """Measures every combination of `threads`, `patterns` and `teardowns`: measurements, and lock sites.
+    """Measures every combination of `threads`, `patterns`, `walks` and `teardowns`: measurements, and lock sites.
 
     `progress(done, total)` is called between two measurements; what it raises ends the sweep.
     """

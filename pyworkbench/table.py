@@ -150,7 +150,8 @@ class Stage2:
             0; with `strict=False` also a negative errno.
 
         Raises:
-            TableError: `EAGAIN`: a page there is mapped already, with the same or only other permissions.
+            TableError: `EAGAIN`: a page there is mapped already, with the same or only other permissions;
+                or, in a shared map, another thread was faster: a vCPU then faults again.
                 What was mapped before it stays.
             InputError: the range or the attributes are wrong.
         """

@@ -1,7 +1,7 @@
 //! The fault phase: threads that map a guest's memory, as vCPUs do that touch it.
 //!
-//! Locks: each fault takes `mmu_lock` for read, around one shared walk. The page cache is filled before, as
-//! KVM fills it, so nothing is allocated under the lock. A fault that loses a race is tried again after
+//! Locks: each fault takes `mmu_lock` for read around one shared walk, or for write around an exclusive one. The
+//! page cache is filled before, as KVM fills it, so nothing is allocated under the lock. A fault that loses a race is tried again after
 //! looking whether the winner has served it, as a vCPU that re-enters the guest would find.
 
 use std::sync::Barrier;
@@ -12,7 +12,7 @@ use runtime::{Runtime, site};
 use stage2::{Env, Errno, LAST_LEVEL, NoLog, Prot, Table, Walk, is_valid};
 
 use crate::point::{Pattern, Point};
-use crate::switches::Switches;
+use crate::thread::{OfThread, pin};
 
 /// Faults between two looks at the cancel flag.
 const CANCEL_EVERY: u64 = 1024;
@@ -27,7 +27,7 @@ pub(crate) struct Faults {
     pub(crate) already_mapped: u64,
     /// From the first thread's start to the last one's end.
     pub(crate) wall_ns: u64,
-    pub(crate) switches: Option<Switches>,
+    pub(crate) thread: Option<OfThread>,
 }
 
 /// What one thread did.
@@ -65,9 +65,9 @@ pub(crate) fn run<R: Runtime>(
         retries: sum(|faults| faults.retries),
         already_mapped: sum(|faults| faults.already_mapped),
         wall_ns: (end - start).as_nanos() as u64,
-        switches: shares
+        thread: shares
             .iter()
-            .map(|share| share.faults.switches)
+            .map(|share| share.faults.thread)
             .reduce(|sum, one| Some(sum?.plus(one?)))
             .flatten(),
     })
@@ -89,8 +89,9 @@ fn share<R: Runtime>(
     };
     let mut env = Env::new(NoLog);
     let mut faults = Faults::default();
+    pin(thread, point.threads);
     barrier.wait();
-    let before = Switches::of_this_thread();
+    let before = OfThread::now();
     let start = Instant::now();
     let mut errno = None;
     for step in 0..count {
@@ -104,7 +105,7 @@ fn share<R: Runtime>(
         }
     }
     let end = Instant::now();
-    faults.switches = before.zip(Switches::of_this_thread()).map(|(before, after)| after.since(before));
+    faults.thread = before.zip(OfThread::now()).map(|(before, after)| after.since(before));
     Share { faults, start, end, errno }
 }
 
@@ -126,9 +127,18 @@ fn fault<R: Runtime>(
         if !table.top_up(&mut env.memcache, levels) {
             return Err(Errno::NoMem);
         }
-        let held = R::read(mmu_lock, site!("kvm_handle_guest_abort"));
-        let mapped = table.map(env, Walk::Shared, ipa, point.leaf_bytes, ipa, Prot::R | Prot::W);
-        drop(held);
+        let (site, prot) = (site!("kvm_handle_guest_abort"), Prot::R | Prot::W);
+        let mut map = || table.map(env, point.walk.0, ipa, point.leaf_bytes, ipa, prot);
+        let mapped = match point.walk.0 {
+            Walk::Shared => {
+                let _held = R::read(mmu_lock, site);
+                map()
+            }
+            Walk::Exclusive => {
+                let _held = R::write(mmu_lock, site);
+                map()
+            }
+        };
         match mapped {
             Err(Errno::Again) => faults.retries += 1,
             result => {

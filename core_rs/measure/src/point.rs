@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use stage2::{Config, ConfigError, Granule};
+use stage2::{Config, ConfigError, Granule, Walk};
 
 /// Threads that one measurement may have: each has a shard of its own in the lock's counters.
 const MAX_THREADS: usize = 128;
@@ -16,6 +16,10 @@ pub enum Pattern {
     /// Every thread the whole guest, each beginning elsewhere.
     Overlapping,
 }
+
+/// How a fault takes `mmu_lock` and walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FaultWalk(pub Walk);
 
 /// How far one walk of the teardown goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +85,11 @@ macro_rules! names {
 }
 
 names!(Pattern, "pattern", Self::Disjoint => "disjoint", Self::Overlapping => "overlapping");
+names!(
+    FaultWalk, "walk",
+    Self(Walk::Shared) => "shared",
+    Self(Walk::Exclusive) => "exclusive",
+);
 names!(Counters, "counters", Self::Off => "off", Self::Counts => "counts", Self::Times => "times");
 names!(
     Teardown, "teardown",
@@ -99,6 +108,8 @@ pub struct Point {
     pub threads: usize,
     /// Which pages each faults.
     pub pattern: Pattern,
+    /// Under `mmu_lock` held for read and shared, or under the lock held for write and alone.
+    pub walk: FaultWalk,
     /// How the table is torn down.
     pub teardown: Teardown,
     /// Bytes of IPA space one walk of a teardown in ranges covers; `None` is the kernel's step.
@@ -157,6 +168,7 @@ impl Default for Point {
             config: Config::new(Granule::K4, 40),
             threads: 1,
             pattern: Pattern::Disjoint,
+            walk: FaultWalk(Walk::Shared),
             teardown: Teardown { steps: Steps::Ranges, place: Place::TakenOut },
             step_bytes: None,
             guest_bytes: 64 << 20,

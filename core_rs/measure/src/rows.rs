@@ -1,7 +1,6 @@
 //! Measurements as Arrow record batches: tidy, one row a measurement, units in the names.
 
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow_schema::{DataType, Field, Schema};
@@ -9,6 +8,7 @@ use runtime::native::{LockStats, SideStats};
 
 use crate::point::{Counters, Point};
 use crate::run::Measurement;
+use crate::thread::{OfThread, cores};
 
 /// The walker that all measurements use.
 const WALKER: &str = "upstream";
@@ -39,7 +39,7 @@ impl RowsBuilder {
     }
 
     fn points(&self) -> RecordBatch {
-        let cores = available_parallelism().map_or(1, usize::from);
+        let cores = cores();
         let mut columns = Columns::default();
         columns.u32("run", (0..self.measured.len()).map(|run| run as u32));
         columns.u32("repeat", self.measured.iter().map(|(_, repeat, _)| *repeat as u32));
@@ -51,6 +51,7 @@ impl RowsBuilder {
         columns.u32("threads", self.each_point(|point| point.threads as u32));
         columns.flag("oversubscribed", self.each_point(|point| point.threads > cores));
         columns.text("pattern", self.each_point(|point| point.pattern.to_string()));
+        columns.text("walk", self.each_point(|point| point.walk.to_string()));
         columns.text("teardown", self.each_point(|point| point.teardown.to_string()));
         columns.u64("step_bytes", self.each_point(Point::step));
         columns.u64("guest_bytes", self.each_point(|point| Some(point.guest_bytes)));
@@ -59,6 +60,7 @@ impl RowsBuilder {
         columns.u64("retries", self.each(|measured| Some(measured.retries)));
         columns.u64("already_mapped", self.each(|measured| Some(measured.already_mapped)));
         columns.u64("fault_wall_ns", self.each(|measured| Some(measured.fault_wall_ns)));
+        columns.u64("fault_cpu_ns", self.each(|measured| measured.thread.map(|thread| thread.cpu_ns)));
         columns.f64(
             "faults_per_s",
             self.each(|measured| measured.faults as f64 * 1e9 / measured.fault_wall_ns.max(1) as f64),
@@ -67,9 +69,9 @@ impl RowsBuilder {
         columns.u64("pages_freed", self.each(|measured| Some(measured.pages_freed)));
         self.side(&mut columns, "read", |lock| &lock.read);
         self.side(&mut columns, "write", |lock| &lock.write);
-        columns.u64("voluntary_switches", self.each(|measured| measured.switches.map(|(own, _)| own)));
-        columns
-            .u64("involuntary_switches", self.each(|measured| measured.switches.map(|(_, forced)| forced)));
+        let thread = |of: fn(&OfThread) -> u64| self.each(move |measured| measured.thread.as_ref().map(of));
+        columns.u64("voluntary_switches", thread(|thread| thread.voluntary));
+        columns.u64("involuntary_switches", thread(|thread| thread.involuntary));
         columns.finish()
     }
 

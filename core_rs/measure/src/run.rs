@@ -10,6 +10,7 @@ use stage2::{Env, Errno, Harm, NoLog, Prot, Table, Walk};
 use crate::faults::{self, Faults};
 use crate::point::{Counters, MeasureError, Point};
 use crate::teardown;
+use crate::thread::OfThread;
 
 /// What one measurement gave.
 #[derive(Clone, Debug)]
@@ -26,8 +27,8 @@ pub struct Measurement {
     pub teardown_ns: u64,
     /// Table pages freed by the teardown, root pages included.
     pub pages_freed: u64,
-    /// Context switches of the fault threads, voluntary and involuntary; `None` where the system is silent.
-    pub switches: Option<(u64, u64)>,
+    /// What the system says of the fault threads together; `None` where it is silent.
+    pub thread: Option<OfThread>,
     /// What `mmu_lock` recorded; `None` with counters off.
     pub mmu_lock: Option<LockStats>,
 }
@@ -67,7 +68,7 @@ fn on<C: Counting>(point: &Point, cancel: &AtomicBool) -> Result<Option<Measurem
     teardown::run(point, &table, &mmu_lock, &pgt);
     let teardown_ns = start.elapsed().as_nanos() as u64;
     assert_eq!((table.live_pages(), table.harm()), (0, Harm::default()), "a teardown frees every page, once");
-    let Faults { served, retries, already_mapped, wall_ns, switches } = faults;
+    let Faults { served, retries, already_mapped, wall_ns, thread } = faults;
     Ok(Some(Measurement {
         faults: served,
         retries,
@@ -75,7 +76,7 @@ fn on<C: Counting>(point: &Point, cancel: &AtomicBool) -> Result<Option<Measurem
         fault_wall_ns: wall_ns,
         teardown_ns,
         pages_freed: live,
-        switches: switches.map(|switches| (switches.voluntary, switches.involuntary)),
+        thread,
         mmu_lock: C::COUNT.then(|| Native::<C>::stats(&mmu_lock)),
     }))
 }

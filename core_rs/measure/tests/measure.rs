@@ -31,6 +31,21 @@ fn every_fault_is_served_once_and_every_page_freed() {
 }
 
 #[test]
+fn exclusive_faults_take_the_lock_for_write_and_lose_no_race() {
+    for &pattern in Pattern::ALL {
+        let point = Point { pattern, walk: "exclusive".parse().unwrap(), ..point(2) };
+        let measured = measure(&point, &AtomicBool::new(false)).unwrap().unwrap();
+        let lock = measured.mmu_lock.unwrap();
+        assert_eq!((measured.faults, lock.read.acquisitions), (2048, 0), "{point:?}");
+        // A fault that another thread serves meanwhile is met under the lock, and answered with -EAGAIN.
+        let faults =
+            lock.write.sites.iter().find(|site| site.site.name() == "kvm_handle_guest_abort").unwrap();
+        assert_eq!(faults.acquisitions, measured.faults + measured.retries, "{point:?}");
+        assert!(pattern == Pattern::Overlapping || measured.retries == 0, "{point:?}");
+    }
+}
+
+#[test]
 fn every_granule_and_leaf_size_can_be_measured() {
     for (granule, leaf_bytes) in [
         (Granule::K4, 1 << 12),

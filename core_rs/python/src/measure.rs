@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::sync::atomic::Ordering;
 
-use measure::{Counters, MeasureError, Pattern, Point, Progress, Rows, Teardown};
+use measure::{Counters, FaultWalk, MeasureError, Pattern, Point, Progress, Rows, Teardown};
 use pyo3::prelude::*;
 use pyo3_arrow::PyRecordBatch;
 use stage2::{Config, Granule};
@@ -11,16 +11,17 @@ use stage2::{Config, Granule};
 use crate::enter::enter_owned;
 use crate::errors::Error;
 
-/// Measures every combination of `threads`, `patterns` and `teardowns`; answers measurements and lock sites.
+/// Measures every combination of `threads`, `patterns`, `walks` and `teardowns`; answers measurements and lock sites.
 ///
 /// `progress(done, total)` is called on the measuring thread between two measurements; what it raises ends
 /// the sweep.
 #[pyfunction]
-#[pyo3(signature = (*, threads, patterns, teardowns, guest_bytes, leaf_bytes, granule, ipa_bits, step_bytes, counters, repeats, warmup, seed, progress))]
+#[pyo3(signature = (*, threads, patterns, walks, teardowns, guest_bytes, leaf_bytes, granule, ipa_bits, step_bytes, counters, repeats, warmup, seed, progress))]
 pub(crate) fn sweep(
     py: Python<'_>,
     threads: Vec<usize>,
     patterns: Vec<String>,
+    walks: Vec<String>,
     teardowns: Vec<String>,
     guest_bytes: u64,
     leaf_bytes: u64,
@@ -36,14 +37,23 @@ pub(crate) fn sweep(
     let config = Config::new(granule.parse::<Granule>()?, ipa_bits);
     let counters: Counters = counters.parse()?;
     let patterns: Vec<Pattern> = parsed(patterns)?;
+    let walks: Vec<FaultWalk> = parsed(walks)?;
     let teardowns: Vec<Teardown> = parsed(teardowns)?;
     let mut points = Vec::new();
     for threads in threads {
         for &pattern in &patterns {
-            for &teardown in &teardowns {
-                let point =
-                    Point { config, threads, pattern, teardown, step_bytes, counters, ..Point::default() };
-                points.push(Point { guest_bytes, leaf_bytes, ..point });
+            for &walk in &walks {
+                points.extend(teardowns.iter().map(|&teardown| Point {
+                    config,
+                    threads,
+                    pattern,
+                    walk,
+                    teardown,
+                    step_bytes,
+                    guest_bytes,
+                    leaf_bytes,
+                    counters,
+                }));
             }
         }
     }

@@ -92,8 +92,10 @@ impl Stage2 {
         self.answer(result, |errno| match errno {
             Errno::Again => format!(
                 "map({:#x}, {:#x}): a page there is mapped already, with the same or only other permissions \
-                 (relax_perms adds some, unmap makes room); what was mapped before it stays",
-                ipa.0, size.0
+                 (relax_perms adds some, unmap makes room){}; what was mapped before it stays",
+                ipa.0,
+                size.0,
+                if shared { ", or another thread was faster (map again)" } else { "" }
             ),
             _ => refused("map", errno),
         })

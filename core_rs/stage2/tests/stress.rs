@@ -49,7 +49,9 @@ fn stress(config: Config, duration: Option<Duration>) {
         let reclaim = scope.spawn(move || unmap_and_split(table, mmu_lock, done));
         let vcpus = [1, 2].map(|seed| scope.spawn(move || fault_and_age(table, mmu_lock, duration, seed)));
         // Joined one by one: ThreadSanitizer does not see that a scope has ended.
-        vcpus.map(|vcpu| vcpu.join().unwrap());
+        for vcpu in vcpus {
+            vcpu.join().unwrap();
+        }
         drop(stop);
         reclaim.join().unwrap();
     });

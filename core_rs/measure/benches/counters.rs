@@ -1,11 +1,13 @@
 //! What the lock's counters cost on an uncontended shared fault of the `upstream` walker: `mmu_lock` for read,
 //! one page mapped, unlock. Minima over interleaved runs, in ns for a fault, and the ratio to counters off.
 //!
-//! Limits: counts at most 5 % above off; times at most 5 % above off with two bare time-stamp reads. That off
+//! Limits: counts at most 5 % above off; times at most 5 % above off with two time-stamp reads a pair, whose
+//! difference is summed up: what any measurement of a hold time must do. That off
 //! is the plain lock, instruction for instruction, is `core_rs/runtime/tests/callgrind.rs`.
 //!
 //! `cargo bench -p pyworkbench-measure --bench counters`; with `--json` the rows as JSON lines.
 
+use std::cell::Cell;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -25,10 +27,11 @@ fn main() {
     for _ in 0..RUNS {
         bench.off = bench.off.min(off.faults(|| {}, || {}));
         bench.counts = bench.counts.min(counts.faults(|| {}, || {}));
-        let stamp = || {
-            black_box(clock.raw());
-        };
-        bench.stamped = bench.stamped.min(off.faults(stamp, stamp));
+        let (start, held) = (Cell::new(0), Cell::new(0));
+        let stamps =
+            off.faults(|| start.set(clock.raw()), || held.set(held.get() + (clock.raw() - start.get())));
+        black_box(held.get());
+        bench.stamped = bench.stamped.min(stamps);
         bench.times = bench.times.min(times.faults(|| {}, || {}));
     }
     bench.report();
@@ -52,12 +55,12 @@ impl Bench {
         let rows = [
             ("counters off", self.off, self.off, None),
             ("counts", self.counts, self.off, Some(1.05)),
-            ("off, and two time-stamp reads", self.stamped, self.off, None),
+            ("off, and the sum of two time stamps", self.stamped, self.off, None),
             ("times (against the line above)", self.times, self.stamped, Some(1.05)),
         ];
         let json = std::env::args().any(|argument| argument == "--json");
         if !json {
-            println!("{:34}{:>10}{:>8}", "ns for a shared fault, minimum", "ns", "ratio");
+            println!("{:38}{:>10}{:>8}", "ns for a shared fault, minimum", "ns", "ratio");
         }
         for (what, ns, against, limit) in rows {
             let ratio = ns / against;
@@ -72,7 +75,7 @@ impl Bench {
                 Some(limit) if ratio > limit => "  above 1.05",
                 _ => "",
             };
-            println!("{what:34}{ns:>10.2}{ratio:>8.3}{verdict}");
+            println!("{what:38}{ns:>10.2}{ratio:>8.3}{verdict}");
         }
     }
 }

@@ -51,6 +51,7 @@ pub(super) struct SiteCells {
     pub(super) contentions: AtomicU64,
 }
 
+/// In one piece with its buckets: recording follows no pointer but the one to it.
 #[derive(Default)]
 pub(super) struct SideTimes {
     pub(super) wait: Durations,
@@ -61,8 +62,7 @@ pub(super) struct SideTimes {
 pub(super) struct Durations {
     pub(super) total: AtomicU64,
     pub(super) max: AtomicU64,
-    /// As many as [`BUCKETS`].
-    pub(super) buckets: Box<[AtomicU64]>,
+    pub(super) buckets: [AtomicU64; BUCKETS],
 }
 
 impl Counters {
@@ -142,10 +142,17 @@ impl Shard {
 
     #[inline]
     fn record(&self, durations: &Durations, ticks: u64) {
-        self.add(&durations.total, ticks);
-        self.add(&durations.buckets[bucket(ticks)], 1);
-        if ticks > durations.max.load(Ordering::Relaxed) {
+        let bucket = &durations.buckets[bucket(ticks)];
+        if self.shared {
+            durations.total.fetch_add(ticks, Ordering::Relaxed);
+            bucket.fetch_add(1, Ordering::Relaxed);
             durations.max.fetch_max(ticks, Ordering::Relaxed);
+            return;
+        }
+        add_alone(&durations.total, ticks);
+        add_alone(bucket, 1);
+        if ticks > durations.max.load(Ordering::Relaxed) {
+            durations.max.store(ticks, Ordering::Relaxed);
         }
     }
 
@@ -154,9 +161,15 @@ impl Shard {
         if self.shared {
             cell.fetch_add(n, Ordering::Relaxed);
         } else {
-            cell.store(cell.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+            add_alone(cell, n);
         }
     }
+}
+
+/// Adds to a cell that only the running thread writes.
+#[inline]
+fn add_alone(cell: &AtomicU64, n: u64) {
+    cell.store(cell.load(Ordering::Relaxed) + n, Ordering::Relaxed);
 }
 
 impl Default for Durations {
@@ -164,7 +177,7 @@ impl Default for Durations {
         Self {
             total: AtomicU64::new(0),
             max: AtomicU64::new(0),
-            buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            buckets: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 }

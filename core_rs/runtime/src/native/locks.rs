@@ -36,23 +36,23 @@ pub struct RwLock<C: Counting> {
 /// Holds a [`Lock`].
 #[must_use = "the lock is dropped with the guard"]
 pub struct LockGuard<'a, C: Counting> {
-    _hold: Hold<'a, C>, // dropped first: the last stamp is taken under the lock
     _plain: MutexGuard<'a, ()>,
+    hold: Hold<'a, C>, // dropped last: what is recorded is recorded after the unlock
 }
 
 /// Holds a [`RwLock`] for read.
 #[must_use = "the lock is dropped with the guard"]
 pub struct ReadGuard<'a, C: Counting> {
-    _hold: Hold<'a, C>,
     _plain: PlainReadGuard<'a, ()>,
+    hold: Hold<'a, C>, // dropped last, as in `LockGuard`
 }
 
 /// Holds a [`RwLock`] for write.
 #[must_use = "the lock is dropped with the guard"]
 pub struct WriteGuard<'a, C: Counting> {
-    hold: Hold<'a, C>,
     /// None only inside a lock break.
     plain: Option<PlainWriteGuard<'a, ()>>,
+    hold: Hold<'a, C>, // dropped last, as in `LockGuard`
     lock: &'a RwLock<C>,
 }
 
@@ -69,7 +69,7 @@ impl<C: Counting> Lock<C> {
             Some(guard) => guard,
             None => self.recorder.wait(Side::Write, site, || self.plain.lock()),
         };
-        LockGuard { _hold: self.recorder.acquired(Side::Write, site), _plain: plain }
+        LockGuard { hold: self.recorder.acquired(Side::Write, site), _plain: plain }
     }
 
     pub(super) fn stats(&self) -> LockStats {
@@ -88,7 +88,7 @@ impl<C: Counting> RwLock<C> {
             Some(guard) => guard,
             None => self.wait(Side::Read, site, || self.plain.read()),
         };
-        ReadGuard { _hold: self.recorder.acquired(Side::Read, site), _plain: plain }
+        ReadGuard { hold: self.recorder.acquired(Side::Read, site), _plain: plain }
     }
 
     #[inline]
@@ -133,7 +133,7 @@ impl<C: Counting> WriteGuard<'_, C> {
     /// handed the lock.
     #[cold]
     fn break_lock(&mut self, site: Site) {
-        self.hold.end();
+        self.hold.stop();
         if let Some(plain) = self.plain.take() {
             PlainWriteGuard::unlock_fair(plain);
         }
@@ -167,8 +167,8 @@ impl<C: Counting> Recorder<C> {
         if let Some(shard) = shard {
             shard.acquired(side, site);
         }
-        let since = if C::TIME { shard.map(|shard| (shard, shard.now())) } else { None };
-        Hold { since, side, counting: PhantomData }
+        let time = if C::TIME { shard.map(|shard| (shard, shard.now())) } else { None };
+        Hold { time, side, counting: PhantomData }
     }
 
     /// Counts a contention, and measures how long `lock` takes.
@@ -191,27 +191,55 @@ impl<C: Counting> Recorder<C> {
     }
 }
 
-/// A lock that is being held; the time is recorded when this is dropped.
+/// A lock that is being held, and then, between [`Hold::stop`] and the drop, how long it was.
 struct Hold<'a, C: Counting> {
-    since: Option<(&'a Shard, u64)>,
+    /// The shard, and the time of the acquisition or, after the stop, since it.
+    time: Option<(&'a Shard, u64)>,
     side: Side,
     counting: PhantomData<C>,
 }
 
 impl<C: Counting> Hold<'_, C> {
+    /// Takes the last stamp, under the lock.
     #[inline]
-    fn end(&mut self) {
+    fn stop(&mut self) {
         if C::TIME
-            && let Some((shard, start)) = self.since.take()
+            && let Some((shard, time)) = &mut self.time
         {
-            shard.held(self.side, shard.now().saturating_sub(start));
+            *time = shard.now().saturating_sub(*time);
         }
     }
 }
 
+/// Records the time.
 impl<C: Counting> Drop for Hold<'_, C> {
     #[inline]
     fn drop(&mut self) {
-        self.end();
+        if C::TIME
+            && let Some((shard, time)) = self.time
+        {
+            shard.held(self.side, time);
+        }
+    }
+}
+
+impl<C: Counting> Drop for LockGuard<'_, C> {
+    #[inline]
+    fn drop(&mut self) {
+        self.hold.stop();
+    }
+}
+
+impl<C: Counting> Drop for ReadGuard<'_, C> {
+    #[inline]
+    fn drop(&mut self) {
+        self.hold.stop();
+    }
+}
+
+impl<C: Counting> Drop for WriteGuard<'_, C> {
+    #[inline]
+    fn drop(&mut self) {
+        self.hold.stop();
     }
 }

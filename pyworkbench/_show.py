@@ -32,21 +32,28 @@ def measuring() -> Iterator[Callable[[int, int], None]]:
 
 
 def show_sweep(result: SweepResult) -> None:
-    """Prints a row for each point: medians over its repeats."""
+    """Prints a table for each walk, in it a row for each point: medians over its repeats."""
     facts = result.environment
-    marked = result.rows["oversubscribed"].any()
+    console = Console()
+    console.print(f"{facts['cpu']}, {facts['cores']} cores; medians, repeats: {result.spec.repeats}", highlight=False)
+    for walk, summary in result.summary().groupby("walk", observed=True):
+        console.print(_table(f"faults of the {walk} walk", summary))
+
+
+def _table(title: str, summary: pd.DataFrame) -> Table:
+    marked = summary["oversubscribed"].any()
     table = Table(
-        title=f"{facts['cpu']}, {facts['cores']} cores; medians, repeats: {result.spec.repeats}",
+        title=title,
         caption="* more threads than cores: about the scheduler, not about the lock" if marked else None,
         box=box.SIMPLE,
         padding=0,
     )
-    for title in ("threads", "pattern", "teardown"):
-        table.add_column(title, no_wrap=True)
-    for title in SUMMARY.values():
-        table.add_column(title.replace(", ", "\n"), justify="right", min_width=7)
-    for row in result.summary().to_dict("records"):
+    for name in ("threads", "pattern", "teardown"):
+        table.add_column(name, no_wrap=True)
+    for figure in SUMMARY.values():
+        table.add_column(figure.replace(", ", "\n"), justify="right", min_width=7)
+    for row in summary.to_dict("records"):
         figures = ["" if pd.isna(row[name]) else f"{row[name]:,.2f}" for name in SUMMARY]
         mark = "*" if row["oversubscribed"] else " "
         table.add_row(f"{row['threads']}{mark}", row["pattern"], row["teardown"], *figures)
-    Console().print(table)
+    return table

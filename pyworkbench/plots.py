@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from pyworkbench.errors import InputError
+from pyworkbench.sweep import both_sides, require_recorded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,29 +76,42 @@ class SvgFigure(Figure):
 
 
 def contention(rows: pd.DataFrame) -> SvgFigure:
-    """What more threads do to faults: throughput, waiting for `mmu_lock`, and lost races in the table.
+    """What more threads do to faults, by walk: throughput, contention of `mmu_lock`, lost races in the table.
+
+    A column a pattern, a row a figure. Contentions and wait are of both sides of the lock together: a fault of a
+    shared walk takes it for read, one of an exclusive walk for write.
 
     Args:
         rows: `SweepResult.rows`, with counters recorded; without times the waiting time is left out.
     """
-    _require(rows, "read_contentions", "counters")
+    require_recorded(rows, "read_contentions")
     per_fault = {
-        "Faults served, millions a second": rows["faults_per_s"] / 1e6,
-        "Contended read acquisitions of mmu_lock,\na thousand faults": 1000 * rows["read_contentions"] / rows["faults"],
-        "Waiting for mmu_lock to read, ns a fault": rows["read_wait_ns"] / rows["faults"],
-        "Walks that lost a race (-EAGAIN),\na thousand faults": 1000 * rows["retries"] / rows["faults"],
+        "Faults served,\nmillions a second": rows["faults_per_s"] / 1e6,
+        "Waits for mmu_lock,\na thousand faults": 1000 * both_sides(rows, "contentions") / rows["faults"],
+        "Time waited for it,\nns a fault": both_sides(rows, "wait_ns") / rows["faults"],
+        "Sent back (-EAGAIN),\na thousand faults": 1000 * rows["retries"] / rows["faults"],
     }
-    measured = {title: values.astype(float) for title, values in per_fault.items() if values.notna().any()}
+    measured = {label: values.astype(float) for label, values in per_fault.items() if values.notna().any()}
+    patterns = list(rows["pattern"].cat.categories)
     with mpl.rc_context(_STYLE):
-        figure = SvgFigure(figsize=(9.6, 6.2), layout="constrained")
-        for axes, (title, values) in zip(figure.subplots(2, 2).flat, measured.items(), strict=False):
-            _against_threads(axes, rows.assign(value=values))
-            axes.set_title(title)
-        for unused in figure.axes[len(measured) :]:
-            unused.remove()
-        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure = SvgFigure(figsize=(9.6, 0.6 + 2 * len(measured)), layout="constrained")
+        grid = figure.subplots(len(measured), len(patterns), sharex=True, sharey="row", squeeze=False)
+        for line, (label, values) in zip(grid, measured.items(), strict=True):
+            for axes, pattern in zip(line, patterns, strict=True):
+                _against_threads(axes, rows.assign(value=values)[rows["pattern"] == pattern])
+            line[0].set_ylim(0, 1.15 * values.max() if values.max() > 0 else 1)
+            line[0].set_ylabel(label)
+        for axes, pattern in zip(grid[0], patterns, strict=True):
+            axes.set_title(f"{pattern} ranges")
+        for axes in grid[-1]:
+            axes.set_xlabel("threads")
+        handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
-    figure.description = "Against the number of threads: " + "; ".join(title.replace("\n", " ") for title in measured)
+        figure.align_ylabels()
+    figure.description = (
+        f"For faults of the {' and the '.join(rows['walk'].cat.categories)} walk, against the number of threads: "
+        + "; ".join(label.replace("\n", " ") for label in measured)
+    )
     return figure
 
 
@@ -105,13 +119,17 @@ def teardown(rows: pd.DataFrame) -> SvgFigure:
     """How long each order of teardown takes, and for how long at a stretch it keeps everyone else out.
 
     Args:
-        rows: `SweepResult.rows`, with times recorded.
+        rows: `SweepResult.rows` with the shared walk and times recorded: after an exclusive walk the longest
+            write hold may be a fault's, and such rows are left out.
     """
-    _require(rows, "write_hold_max_ns", "times")
+    rows = rows[rows["walk"] == "shared"]
+    if rows.empty:
+        raise InputError("no row is of the shared walk, whose write holds are the teardown's: add it to the walks")
+    require_recorded(rows, "write_hold_max_ns")
     orders = list(rows["teardown"].cat.categories)
     panels = {
         "Teardown, from the lock to the last page freed": ("teardown_ns", 1e6, "ms", BLUE),
-        "Longest time mmu_lock was held for write": ("write_hold_max_ns", 1e3, "µs, logarithmic", VERMILLION),
+        "Longest time it held mmu_lock for write": ("write_hold_max_ns", 1e3, "µs, logarithmic", VERMILLION),
     }
     with mpl.rc_context(_STYLE):
         figure = SvgFigure(figsize=(9.6, 0.9 + 0.5 * len(orders)), layout="constrained")
@@ -174,34 +192,25 @@ def sites(sites: pd.DataFrame) -> SvgFigure:
     return figure
 
 
-def _require(rows: pd.DataFrame, column: str, counters: str) -> None:
-    if rows[column].isna().all():
-        wanted = "'times'" if counters == "times" else "'counts' or 'times'"
-        raise InputError(f"column {column} is empty: the sweep needs counters={wanted}")
-
-
 def _against_threads(axes: Axes, rows: pd.DataFrame) -> None:
-    """Points and medians of the column `value` for each pattern; thread counts at equal distances."""
+    """Points and medians of the column `value` for each walk; thread counts at equal distances."""
     threads = sorted(rows["threads"].unique())
     place = {count: at for at, count in enumerate(threads)}
-    patterns = list(rows["pattern"].cat.categories)
-    for which, pattern in enumerate(patterns):
+    walks = list(rows["walk"].cat.categories)
+    for which, walk in enumerate(walks):
         colour, marker = SERIES[which]
-        offset = 0.16 * (which - (len(patterns) - 1) / 2)
+        offset = 0.16 * (which - (len(walks) - 1) / 2)
         medians = []
         for count in threads:
-            mine = rows.loc[(rows["pattern"] == pattern) & (rows["threads"] == count), "value"].to_numpy(float)
+            mine = rows.loc[(rows["walk"] == walk) & (rows["threads"] == count), "value"].to_numpy(float)
             spread = [place[count] + offset + _jitter(at) / 4 for at in range(len(mine))]
             axes.plot(spread, mine, marker, color=colour, alpha=0.3, markersize=3.5, markeredgewidth=0)
             medians.append(np.median(mine))
         at = [place[count] + offset for count in threads]
-        axes.plot(at, medians, marker + "-", color=colour, markersize=6.5, linewidth=1.4, label=f"{pattern} (median)")
+        axes.plot(at, medians, marker + "-", color=colour, markersize=6.5, linewidth=1.4, label=f"{walk} walk (median)")
     axes.set_xlim(-0.5, len(threads) - 0.5)
     axes.set_xticks(range(len(threads)), [str(count) for count in threads])
-    axes.set_xlabel("threads")
-    top = rows["value"].max()
-    axes.set_ylim(0, 1.15 * top if top > 0 else 1)
-    if not top > 0:
+    if not rows["value"].max() > 0:
         axes.text(0.02, 0.9, f"none in {len(rows)} measurements", transform=axes.transAxes, color=SOFT)
     over = rows.loc[rows["oversubscribed"].astype(bool), "threads"]
     if not over.empty:

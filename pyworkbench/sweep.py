@@ -1,9 +1,11 @@
 """Sweeps: real threads fault a guest's memory into one table under `mmu_lock`, then the table is torn down.
 
-A point of a sweep is one combination of `threads`, `pattern` and `teardown`; every point is measured
+A point of a sweep is one combination of `threads`, `pattern`, `walk` and `teardown`; every point is measured
 `repeats` times, all of them in seeded random order, after `warmup` rounds that are thrown away. Points run
-one after another in this process. What is guaranteed: the figures of one row belong to one measurement, and
-the counters are exact. What is not: a quiet machine. Rows whose threads outnumber the cores are marked
+one after another in this process; threads that can have a core each are pinned to it. What is guaranteed: the
+figures of one row belong to one measurement, and the counters are exact. What is not: a quiet machine;
+`fault_cpu_ns` over `fault_wall_ns` says how many cores really ran, if the faults take many ticks of the
+scheduler: its count lags by up to one a thread. Rows whose threads outnumber the cores are marked
 `oversubscribed`: they say something about the scheduler, not about the lock.
 """
 
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Pattern = Literal["disjoint", "overlapping"]
+Walk = Literal["shared", "exclusive"]
 Teardown = Literal["whole-under-lock", "whole-taken-out", "ranges-under-lock", "ranges-taken-out"]
 
 PATTERNS: tuple[Pattern, ...] = ("disjoint", "overlapping")
+WALKS: tuple[Walk, ...] = ("shared", "exclusive")
 TEARDOWNS: tuple[Teardown, ...] = (
     "whole-under-lock",
     "ranges-under-lock",
@@ -39,8 +43,8 @@ TEARDOWNS: tuple[Teardown, ...] = (
 
 SUMMARY = {
     "faults_m_per_s": "faults, M/s",
-    "read_contentions_per_1000": "faults that waited, ‰",
-    "read_wait_ns_per_fault": "wait, ns a fault",
+    "contentions_per_1000": "waited, ‰",
+    "wait_ns_per_fault": "wait, ns a fault",
     "teardown_ms": "teardown, ms",
     "write_hold_max_us": "longest hold, µs",
 }
@@ -85,7 +89,7 @@ class SweepSpec(BaseModel):
 
     Example:
         >>> SweepSpec(threads=[1, 2], guest_mib=64).points
-        16
+        32
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -96,6 +100,10 @@ class SweepSpec(BaseModel):
     pattern: Annotated[list[Pattern], Field(min_length=1), Distinct] = Field(
         default=list(PATTERNS),
         description="disjoint: each thread faults its own slice of the guest; overlapping: every thread all of it.",
+    )
+    walk: Annotated[list[Walk], Field(min_length=1), Distinct] = Field(
+        default=list(WALKS),
+        description="shared: a fault holds mmu_lock for read, as since 2022; exclusive: for write, as before.",
     )
     teardown: Annotated[list[Teardown], Field(min_length=1), Distinct] = Field(
         default=list(TEARDOWNS),
@@ -119,7 +127,7 @@ class SweepSpec(BaseModel):
     @property
     def points(self) -> int:
         """How many combinations there are; each is measured `repeats` + `warmup` times."""
-        return len(self.threads) * len(self.pattern) * len(self.teardown)
+        return len(self.threads) * len(self.pattern) * len(self.walk) * len(self.teardown)
 
 
 @dataclass(frozen=True)
@@ -129,10 +137,12 @@ class SweepResult:
     Attributes:
         spec: what was asked for.
         rows: a row for each measurement, in the order in which they ran. Configuration columns (categories
-            where they are names), then `faults`, `retries`, `already_mapped`, `fault_wall_ns`, `faults_per_s`,
-            `teardown_ns`, `pages_freed`, and for each side of `mmu_lock` (`read_`, `write_`) `acquisitions`,
-            `contentions`, `wait_ns`, `wait_max_ns`, `hold_ns`, `hold_p50_ns`, `hold_p99_ns`, `hold_max_ns`;
-            then context switches of the fault threads. What was not recorded is missing.
+            where they are names), then `faults`, `retries`, `already_mapped`, `fault_wall_ns`, `fault_cpu_ns`
+            (of all fault threads together), `faults_per_s`, `teardown_ns`, `pages_freed`, and for each side of
+            `mmu_lock` (`read_`, `write_`) `acquisitions`, `contentions`, `wait_ns`, `wait_max_ns`, `hold_ns`,
+            `hold_p50_ns`, `hold_p99_ns`, `hold_max_ns`; then context switches of the fault threads. The read
+            side is the faults of a shared walk; the write side is the teardown, and the faults of an exclusive
+            walk. What was not recorded is missing.
         sites: a row for each measurement, side of the lock and site that took it, with the configuration,
             `acquisitions` and `contentions`.
         environment: the machine, the kernel, the versions and the build (`cores` are those this process may
@@ -145,15 +155,19 @@ class SweepResult:
     environment: dict[str, Any]
 
     def summary(self) -> pd.DataFrame:
-        """A row for each point: medians over its repeats, in units for people."""
+        """A row for each point: medians over its repeats, in units for people.
+
+        Contentions and wait are of both sides of `mmu_lock` together, over the faults served. The longest write
+        hold is the teardown's, or in an exclusive walk a fault's, if that was longer.
+        """
         rows = self.rows.assign(
             faults_m_per_s=self.rows["faults_per_s"] / 1e6,
-            read_contentions_per_1000=1000 * self.rows["read_contentions"] / self.rows["faults"],
-            read_wait_ns_per_fault=self.rows["read_wait_ns"] / self.rows["faults"],
+            contentions_per_1000=1000 * both_sides(self.rows, "contentions") / self.rows["faults"],
+            wait_ns_per_fault=both_sides(self.rows, "wait_ns") / self.rows["faults"],
             teardown_ms=self.rows["teardown_ns"] / 1e6,
             write_hold_max_us=self.rows["write_hold_max_ns"] / 1e3,
         )
-        point = ["threads", "oversubscribed", "pattern", "teardown"]
+        point = ["threads", "oversubscribed", "pattern", "walk", "teardown"]
         return rows.groupby(point, observed=True)[list(SUMMARY)].median().reset_index()
 
     def to_parquet(self, path: Path) -> list[Path]:
@@ -200,7 +214,7 @@ def sweep(
     Example:
         >>> result = sweep(threads=[1, 2], pattern=["disjoint"], guest_mib=2, repeats=2, warmup=0)
         >>> len(result.rows), int(result.rows["faults"].sum())
-        (16, 8192)
+        (32, 16384)
     """
     if spec is not None and fields:
         raise InputError(f"a spec and the fields {', '.join(fields)} were given: either would be right")
@@ -209,6 +223,7 @@ def sweep(
     rows, sites = _core.sweep(
         threads=spec.threads,
         patterns=spec.pattern,
+        walks=spec.walk,
         teardowns=spec.teardown,
         guest_bytes=spec.guest_mib << 20,
         leaf_bytes=size_bytes(spec.leaf),
@@ -223,9 +238,25 @@ def sweep(
     )
     facts = environment() | {"steal_s": round(steal_seconds() - stolen, 2)}
     measured = _with_categories(to_pandas(rows), spec)
-    configuration = measured[["run", "repeat", "threads", "oversubscribed", "pattern", "teardown"]]
+    configuration = measured[["run", "repeat", "threads", "oversubscribed", "pattern", "walk", "teardown"]]
     by_site = _with_categories(to_pandas(sites), spec)
     return SweepResult(spec, measured, configuration.merge(by_site, on="run"), facts)
+
+
+def both_sides(rows: pd.DataFrame, figure: str) -> pd.Series[Any]:
+    """A figure of `mmu_lock`, `contentions` or `wait_ns`, of its read and write side together."""
+    return rows[f"read_{figure}"] + rows[f"write_{figure}"]
+
+
+def require_recorded(rows: pd.DataFrame, column: str) -> None:
+    """Refuses rows in which a counter's column is empty.
+
+    Raises:
+        InputError: it is; the message says which `counters` would fill it.
+    """
+    if rows[column].isna().all():
+        wanted = "'times'" if column.endswith("_ns") else "'counts' or 'times'"
+        raise InputError(f"column {column} is empty: the sweep needs counters={wanted}")
 
 
 def spec_of(fields: Mapping[str, Any], *, text: bool = False) -> SweepSpec:
@@ -258,7 +289,7 @@ def _with_categories(frame: pd.DataFrame, spec: SweepSpec) -> pd.DataFrame:
     """Names become categories; those of the swept axes keep the order of the spec."""
     import pandas as pd  # noqa: PLC0415 (see _frames)
 
-    axes: dict[str, list[Any]] = {"pattern": list(spec.pattern), "teardown": list(spec.teardown)}
+    axes: dict[str, list[Any]] = {name: getattr(spec, name) for name in ("pattern", "walk", "teardown")}
     types = {name: pd.CategoricalDtype(values) for name, values in axes.items() if name in frame}
     types |= {name: pd.CategoricalDtype(sorted(frame[name].unique())) for name in _NAMES if name in frame}
     return frame.astype(types)

@@ -27,11 +27,12 @@ _COMPACT: dict[str, Any] = {
 
 def medians(result: SweepResult) -> GT:
     """The medians of a sweep: a row a point, those with more threads than cores on another ground."""
-    summary = result.summary()
+    summary = result.summary().sort_values(["pattern", "walk", "threads", "teardown"], ignore_index=True)
     over = summary["oversubscribed"].astype(bool).to_numpy()
-    shown = summary.drop(columns="oversubscribed").astype({"pattern": str, "teardown": str})
+    group = summary["pattern"].astype(str) + " ranges, " + summary["walk"].astype(str) + " walk"
+    shown = summary.drop(columns=["oversubscribed", "pattern", "walk"]).astype({"teardown": str}).assign(group=group)
     table = (
-        GT(shown, groupname_col="pattern")
+        GT(shown, groupname_col="group")
         .cols_label(dict(SUMMARY))
         .fmt_number(list(SUMMARY), decimals=2)
         .sub_missing(missing_text="not recorded")
@@ -42,6 +43,10 @@ def medians(result: SweepResult) -> GT:
         table = table.tab_source_note(
             f"Shaded: more threads than the {result.environment['cores']} cores. It says something about the "
             "scheduler, not about the lock."
+        )
+    if "exclusive" in set(summary["walk"]):
+        table = table.tab_source_note(
+            "With the exclusive walk the longest write hold is the teardown's or a fault's, whichever was longer."
         )
     return table
 

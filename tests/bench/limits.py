@@ -82,14 +82,18 @@ def sweep_a_big_guest() -> None:
 
 def command(*arguments: str) -> Callable[[], object]:
     """A command, as a whole process."""
-    return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=ROOT)  # noqa: S603
+    return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=ROOT)
 
 
 def main() -> None:
     """Prints the rows."""
     rows: list[tuple[str, float, float | None]] = [
         ("replay of all captures", best_of(5, replay_all), 1.0),
-        ("pwb replay data/captures, whole process", best_of(3, command("-m", "pyworkbench", "replay", "data/captures")), None),
+        (
+            "pwb replay data/captures, whole process",
+            best_of(3, command("-m", "pyworkbench", "replay", "data/captures")),
+            None,
+        ),
         ("import pyworkbench, whole process", best_of(5, command("-c", "import pyworkbench")), None),
         ("Ctrl-C in Stage2.map, worst of 5", worst_interrupt(5, map_a_tebibyte), 0.1),
         ("Ctrl-C in run_ops, worst of 5", worst_interrupt(5, run_a_long_script), 0.1),

@@ -25,6 +25,6 @@ def test_the_quickstart_runs_with_small_parameters_and_says_what_it_measured(tmp
     run_notebook(NOTEBOOKS / "quickstart.ipynb", SMALL, out)
     html = out.read_text()
     assert "2 concatenated root pages" in html
-    assert "In 32 measurements" in html  # 2 thread counts, 2 patterns, 4 teardowns, 2 repeats
+    assert "In 64 measurements" in html  # 2 thread counts, 2 patterns, 2 walks, 4 teardowns, 2 repeats
     assert html.count('<div class="jp-RenderedSVG') == 3
     assert [file.name for file in out.parent.iterdir()] == ["report.html"]

@@ -13,6 +13,7 @@ from pyworkbench import InputError
 from pyworkbench.sweep import SUMMARY, SweepResult, SweepSpec, spec_of, sweep
 
 SMALL: dict[str, Any] = {"guest_mib": 4, "repeats": 2, "warmup": 1, "ipa_bits": 32, "step": "2M"}
+POINT = ["threads", "pattern", "walk", "teardown"]
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +23,8 @@ def result() -> SweepResult:
 
 def test_every_point_is_measured_as_often_as_asked(result: SweepResult) -> None:
     rows = result.rows
-    assert len(rows) == 3 * 2 * 4 * 2
-    assert (rows.groupby(["threads", "pattern", "teardown"], observed=True).size() == 2).all()
+    assert len(rows) == 3 * 2 * 2 * 4 * 2
+    assert (rows.groupby(POINT, observed=True).size() == 2).all()
     assert sorted(rows["run"]) == list(range(len(rows)))
 
 
@@ -33,10 +34,7 @@ def test_every_page_is_faulted_once_and_every_table_page_freed(result: SweepResu
 
 
 def test_the_order_of_measurements_is_random_and_seeded() -> None:
-    orders = [
-        sweep(threads=[1, 2], seed=seed, **SMALL).rows[["threads", "pattern", "teardown"]].to_numpy().tolist()
-        for seed in (1, 1, 2)
-    ]
+    orders = [sweep(threads=[1, 2], seed=seed, **SMALL).rows[POINT].to_numpy().tolist() for seed in (1, 1, 2)]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2]
 
@@ -50,22 +48,39 @@ def test_more_threads_than_cores_are_marked(result: SweepResult) -> None:
 def test_columns_are_arrows_and_names_are_categories(result: SweepResult) -> None:
     for name, kind in result.rows.dtypes.items():
         assert isinstance(kind, pd.ArrowDtype | pd.CategoricalDtype), name
+    assert list(result.rows["walk"].cat.categories) == result.spec.walk == ["shared", "exclusive"]
     assert list(result.rows["teardown"].cat.categories) == result.spec.teardown
     assert isinstance(result.sites["site"].dtype, pd.CategoricalDtype)
 
 
 def test_sites_add_up_to_their_side_of_the_lock(result: SweepResult) -> None:
+    rows = result.rows.set_index("run")
     for side in ("read", "write"):
         of_sites = result.sites[result.sites["side"] == side].groupby("run")["acquisitions"].sum()
-        assert (of_sites == result.rows.set_index("run")[f"{side}_acquisitions"]).all()
+        assert (of_sites.reindex(rows.index, fill_value=0) == rows[f"{side}_acquisitions"]).all()
+
+
+def test_a_fault_takes_the_side_of_the_lock_that_its_walk_needs(result: SweepResult) -> None:
+    shared, exclusive = (result.rows[result.rows["walk"] == walk] for walk in ("shared", "exclusive"))
+    assert (shared["read_acquisitions"] >= shared["faults"]).all()
+    assert (shared["write_acquisitions"] < shared["faults"]).all()
+    assert (exclusive["read_acquisitions"] == 0).all()
+    assert (exclusive["write_acquisitions"] > exclusive["faults"]).all()  # the teardown's beside the faults'
+    of_faults = result.sites[result.sites["site"] == "kvm_handle_guest_abort"]
+    assert set(zip(of_faults["walk"], of_faults["side"], strict=True)) == {("shared", "read"), ("exclusive", "write")}
+
+
+def test_the_time_on_a_processor_is_recorded_where_the_system_tells_it(result: SweepResult) -> None:
+    told = Path("/proc/thread-self/schedstat").exists()
+    assert (result.rows["fault_cpu_ns"].notna() == told).all()
 
 
 def test_a_table_taken_out_is_torn_down_without_the_lock(result: SweepResult) -> None:
-    hold = result.rows.groupby("teardown", observed=True)["write_hold_ns"].min()
-    teardown = result.rows.groupby("teardown", observed=True)["teardown_ns"].min()
-    # under the lock, the hold is the teardown; a table taken out is destroyed with the lock released
-    assert hold["whole-under-lock"] > teardown["whole-under-lock"] / 2
+    rows = result.rows[result.rows["walk"] == "shared"]  # with nothing but the teardown on the write side
+    hold = rows.groupby("teardown", observed=True)["write_hold_ns"].min()
+    # under the lock, the hold has the walk in it; a table taken out is destroyed with the lock released
     assert hold["whole-taken-out"] < hold["whole-under-lock"]
+    assert hold["ranges-taken-out"] < hold["ranges-under-lock"]
 
 
 @pytest.mark.parametrize(("counters", "missing"), [("off", "read_acquisitions"), ("counts", "read_wait_ns")])
@@ -77,8 +92,16 @@ def test_what_is_not_recorded_is_missing(counters: str, missing: str) -> None:
 
 def test_the_summary_is_a_row_a_point(result: SweepResult) -> None:
     summary = result.summary()
-    assert len(summary) == result.spec.points == 24
+    assert len(summary) == result.spec.points == 48
     assert set(SUMMARY) < set(summary.columns)
+
+
+def test_the_summary_counts_the_waits_of_both_sides_of_the_lock(result: SweepResult) -> None:
+    rows, summary = result.rows, result.summary()
+    for row in summary[summary["threads"] == 64].to_dict("records"):
+        at = (rows[POINT] == [row[name] for name in POINT]).all(axis="columns")
+        waits = rows.loc[at, "read_contentions"] + rows.loc[at, "write_contentions"]
+        assert row["contentions_per_1000"] == pytest.approx(waits.median() / 1.024)
 
 
 def test_parquet_files_hold_rows_sites_spec_and_environment(result: SweepResult, tmp_path: Path) -> None:
@@ -102,6 +125,7 @@ def test_parquet_files_hold_rows_sites_spec_and_environment(result: SweepResult,
         ({"threads": [1, 1]}, r"threads \[1, 1\]: each value once"),
         ({"threads": [1000]}, "threads 1000 is not 1 to"),
         ({"patern": ["disjoint"]}, "patern is no field of a sweep: threads, pattern"),
+        ({"walk": ["parallel"]}, "walk 'parallel': it should be 'shared' or 'exclusive'"),
         ({"pattern": ["random"]}, "pattern 'random': it should be 'disjoint' or 'overlapping'"),
         ({"leaf": "3Q"}, "leaf '3Q': size '3Q' is not a number with K, M, G or T"),
         ({"leaf": "8K"}, "leaf_bytes 8192 is not one of"),
@@ -130,7 +154,7 @@ def test_progress_is_told_after_every_measurement_and_what_it_raises_ends_the_sw
 
     with pytest.raises(LookupError, match="enough"):
         sweep(threads=[1], progress=progress, **SMALL)
-    assert told == [(1, 24), (2, 24), (3, 24)]
+    assert told == [(1, 48), (2, 48), (3, 48)]
 
 
 def test_ctrl_c_ends_a_sweep_that_would_take_hours() -> None:

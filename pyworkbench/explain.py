@@ -165,10 +165,7 @@ def _gains(rows: pd.DataFrame, pattern: str, low: int, high: int) -> str:
         shared = rows[(rows["walk"] == "shared") & (rows["threads"] == high)]
         busy = (shared["fault_cpu_ns"] / shared["fault_wall_ns"]).median()
         if pd.notna(busy):
-            said.append(
-                f"With the shared walk they kept {busy:.1f} of {high} cores busy, as the scheduler counts, which lags "
-                "by up to a tick a thread."
-            )
+            said.append(f"With the shared walk they kept {busy:.1f} of {high} cores busy.")
         if pattern == "disjoint" and many / few < 0.9 * high / low and not shared["read_contentions"].any():
             said.append(
                 f"None of them waited, so the rest of what is missing to {high / low:g} is what they share without "

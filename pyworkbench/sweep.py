@@ -4,9 +4,8 @@ A point of a sweep is one combination of `threads`, `pattern`, `walk` and `teard
 `repeats` times, all of them in seeded random order, after `warmup` rounds that are thrown away. Points run
 one after another in this process; threads that can have a core each are pinned to it. What is guaranteed: the
 figures of one row belong to one measurement, and the counters are exact. What is not: a quiet machine;
-`fault_cpu_ns` over `fault_wall_ns` says how many cores really ran, if the faults take many ticks of the
-scheduler: its count lags by up to one a thread. Rows whose threads outnumber the cores are marked
-`oversubscribed`: they say something about the scheduler, not about the lock.
+`fault_cpu_ns` over `fault_wall_ns` says how many cores really ran. Rows whose threads outnumber the cores are
+marked `oversubscribed`: they say something about the scheduler, not about the lock.
 """
 
 from __future__ import annotations

@@ -38,18 +38,23 @@ struct Share {
     errno: Option<Errno>,
 }
 
-/// Runs the fault phase of `point`.
+/// Runs the fault phase of `point`. Each thread calls `prepare` before its time begins.
 pub(crate) fn run<R: Runtime>(
     point: &Point,
     table: &Table<R>,
     mmu_lock: &R::RwLock,
+    prepare: &(dyn Fn() + Sync),
     cancel: &AtomicBool,
 ) -> Result<Faults, Errno> {
     let barrier = Barrier::new(point.threads);
     let shares: Vec<Share> = std::thread::scope(|scope| {
         let spawn = |thread| {
             let barrier = &barrier;
-            scope.spawn(move || share(point, table, mmu_lock, cancel, thread, barrier))
+            scope.spawn(move || {
+                pin(thread, point.threads);
+                prepare();
+                share(point, table, mmu_lock, cancel, thread, barrier)
+            })
         };
         let threads: Vec<_> = (0..point.threads).map(spawn).collect();
         threads.into_iter().map(|thread| thread.join().expect("a fault thread does not panic")).collect()
@@ -89,7 +94,6 @@ fn share<R: Runtime>(
     };
     let mut env = Env::new(NoLog);
     let mut faults = Faults::default();
-    pin(thread, point.threads);
     barrier.wait();
     let before = OfThread::now();
     let start = Instant::now();

@@ -59,11 +59,13 @@ fn on<C: Counting>(point: &Point, cancel: &AtomicBool) -> Result<Option<Measurem
     touch_memory(point, &table, cancel).map_err(out_of_pages)?;
     let mmu_lock = Native::<C>::new_rwlock("kvm->mmu_lock");
     let pgt = Word::new(1);
-    let faults = faults::run(point, &table, &mmu_lock, cancel).map_err(out_of_pages)?;
+    let prepare = || Native::<C>::prepare(&mmu_lock);
+    let faults = faults::run(point, &table, &mmu_lock, &prepare, cancel).map_err(out_of_pages)?;
     if cancel.load(Ordering::Relaxed) {
         return Ok(None);
     }
     let live = table.live_pages();
+    prepare();
     let start = Instant::now();
     teardown::run(point, &table, &mmu_lock, &pgt);
     let teardown_ns = start.elapsed().as_nanos() as u64;

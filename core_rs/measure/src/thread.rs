@@ -3,6 +3,8 @@
 use std::fs;
 use std::thread::available_parallelism;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// Processors that this process may use.
 pub(crate) fn cores() -> usize {
     available_parallelism().map_or(1, usize::from)
@@ -33,9 +35,9 @@ impl OfThread {
     pub(crate) fn now() -> Option<Self> {
         let status = fs::read_to_string("/proc/thread-self/status").ok()?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-        let schedstat = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        let cpu = clock_gettime(ClockId::ThreadCPUTime);
         Some(Self {
-            cpu_ns: schedstat.split(' ').next()?.parse().ok()?,
+            cpu_ns: cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64,
             voluntary: field("voluntary_ctxt_switches:")?,
             involuntary: field("nonvoluntary_ctxt_switches:")?,
         })

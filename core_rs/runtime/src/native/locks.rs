@@ -105,6 +105,10 @@ impl<C: Counting> RwLock<C> {
         }
     }
 
+    pub(super) fn prepare(&self) {
+        self.recorder.shard();
+    }
+
     pub(super) fn stats(&self) -> LockStats {
         self.recorder.stats()
     }

@@ -92,6 +92,12 @@ impl<C: Counting> Native<C> {
         lock.stats()
     }
 
+    /// Makes room for what the running thread will record of `lock`, so that the first acquisition does not:
+    /// for code that is timed.
+    pub fn prepare(lock: &RwLock<C>) {
+        lock.prepare();
+    }
+
     /// What a lock has recorded so far; a plain lock has no read side, its `read` is all zero.
     pub fn lock_stats(lock: &Lock<C>) -> LockStats {
         lock.stats()

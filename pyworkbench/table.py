@@ -60,7 +60,8 @@ class Stage2:
     would round or refuse, `TableError` for what the table itself refuses.
 
     A range of more than 2 ** 21 pages is worked on in pieces of that many, so that Ctrl-C can stop between
-    two of them; what is done by then stays. `destroy` always runs to its end.
+    two of them; what is done by then stays. `destroy` runs to its end in any case: Ctrl-C ends only the
+    waiting for it.
 
     Args:
         granule: the page size, `4K`, `16K` or `64K`.

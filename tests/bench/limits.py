@@ -69,6 +69,13 @@ def map_a_tebibyte() -> None:
     Stage2().map(0, 512 * GIB, 0x1000)
 
 
+def look_at_a_tebibyte() -> Callable[[], object]:
+    """Dumps a table that takes longer to dump than `INTERRUPT_AFTER_S`."""
+    table = Stage2()
+    table.map(0, 768 * GIB, 0x1000)
+    return table.dump
+
+
 def run_a_long_script() -> None:
     """Runs a script that takes seconds."""
     lines = ["# granule 4k args --ipa-bits=40", "map 0x0 0x4000000000 0x1000 rw normal", "unmap 0x0 0x4000000000"]
@@ -96,6 +103,7 @@ def main() -> None:
         ),
         ("import pyworkbench, whole process", best_of(5, command("-c", "import pyworkbench")), None),
         ("Ctrl-C in Stage2.map, worst of 5", worst_interrupt(5, map_a_tebibyte), 0.1),
+        ("Ctrl-C in Stage2.dump, worst of 5", worst_interrupt(5, look_at_a_tebibyte()), 0.1),
         ("Ctrl-C in run_ops, worst of 5", worst_interrupt(5, run_a_long_script), 0.1),
         ("Ctrl-C in sweep, worst of 5", worst_interrupt(5, sweep_a_big_guest), 0.1),
     ]

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stage2::{Event, Tlbi};
 
-use crate::enter::enter_owned;
+use crate::enter::enter_long;
 use crate::errors::{self, Error};
 use crate::frames::EventRow;
 
@@ -27,7 +27,7 @@ pub(crate) fn replay<'py>(
         _ => return Err(Error::Input(format!("source {source:?} is none of 'auto', 'packed', 'raw'"))),
     };
     let options = Options { source, keep_differences, keep_dumps };
-    let replay = enter_owned(py, move |_| replay_directory(&directory, options))?;
+    let replay = enter_long(py, move |_| replay_directory(&directory, options))?;
     Ok(describe(py, replay)?)
 }
 

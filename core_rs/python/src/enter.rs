@@ -1,15 +1,15 @@
 //! The one way from Python into the core.
 //!
 //! Guaranteed for whatever runs in it: other Python threads run meanwhile, and a panic arrives as `CorePanic`,
-//! without a backtrace on standard error. [`enter_long`] and [`enter_owned`] see Ctrl-C within [`POLL`] and tell
-//! the work to stop. The first waits for its end, as the work borrows from the caller, and so stops within
-//! 100 ms only if the work looks at its flag every 50 ms; the second waits for [`POLL`] and then goes.
+//! without a backtrace on standard error. [`enter_long`] sees Ctrl-C within [`POLL`], tells the work to stop, waits
+//! for [`POLL`] more, and then leaves it behind: the work owns all it touches, and ends by itself. Not guaranteed:
+//! that it ends soon; it may look at its flag.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -32,26 +32,6 @@ where
 /// Runs work of any length on a thread of its own; the flag becomes true when it should stop.
 pub(crate) fn enter_long<T, E>(
     py: Python<'_>,
-    work: impl FnOnce(&AtomicBool) -> Result<T, E> + Send,
-) -> Result<T, Error>
-where
-    T: Send,
-    Error: From<E>,
-{
-    let (send, receive) = mpsc::sync_channel(1);
-    py.detach(move || {
-        let stop = &AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(move || send.send(guarded(|| work(stop))));
-            wait(&receive, stop, None)
-        })
-    })
-}
-
-/// [`enter_long`] for work that owns all it touches: it need not listen, as after Ctrl-C it is left behind,
-/// to end by itself when it does not end soon.
-pub(crate) fn enter_owned<T, E>(
-    py: Python<'_>,
     work: impl FnOnce(&AtomicBool) -> Result<T, E> + Send + 'static,
 ) -> Result<T, Error>
 where
@@ -63,42 +43,26 @@ where
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         thread::spawn(move || send.send(guarded(|| work(&seen))));
-        wait(&receive, &stop, Some(POLL))
-    })
-}
-
-/// Waits for an answer; after Ctrl-C tells the work to stop, and then waits no longer than `patience`.
-fn wait<T>(
-    answer: &Receiver<Result<T, Error>>,
-    stop: &AtomicBool,
-    patience: Option<Duration>,
-) -> Result<T, Error> {
-    let mut interrupt = None;
-    loop {
-        match (answer.recv_timeout(patience.filter(|_| interrupt.is_some()).unwrap_or(POLL)), &interrupt) {
-            (Ok(result), None) => return result,
-            (Ok(_), Some(_)) => break,
-            (Err(RecvTimeoutError::Timeout), None) => {
-                #[expect(
-                    clippy::redundant_closure_for_method_calls,
-                    reason = "the method alone is of one lifetime"
-                )]
-                let signal = Python::attach(|py| py.check_signals());
-                interrupt = signal.err();
-                // Only ever set: the work may have stopped itself meanwhile.
-                stop.fetch_or(interrupt.is_some(), Ordering::Relaxed);
-            }
-            (Err(RecvTimeoutError::Timeout), Some(_)) if patience.is_some() => break,
-            (Err(RecvTimeoutError::Timeout), Some(_)) => {}
-            (Err(RecvTimeoutError::Disconnected), _) => {
-                return Err(Error::Panic("the core's thread ended without an answer".to_owned()));
+        loop {
+            match receive.recv_timeout(POLL) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Timeout) => {
+                    #[expect(
+                        clippy::redundant_closure_for_method_calls,
+                        reason = "the method alone is of one lifetime"
+                    )]
+                    let signal = Python::attach(|py| py.check_signals());
+                    let Err(interrupt) = signal else { continue };
+                    stop.store(true, Ordering::Relaxed);
+                    let _ = receive.recv_timeout(POLL); // what it answers now, nobody asked for any more
+                    return Err(Error::Python(interrupt));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::Panic("the core's thread ended without an answer".to_owned()));
+                }
             }
         }
-    }
-    interrupt.map_or_else(
-        || unreachable!("the loop ends after an interrupt only"),
-        |error| Err(Error::Python(error)),
-    )
+    })
 }
 
 /// Installs a panic hook that says nothing about panics which [`enter`] turns into exceptions.
@@ -117,7 +81,7 @@ pub(crate) fn keep_core_panics_quiet() {
 #[pyfunction]
 pub(crate) fn panic_in_core(py: Python<'_>, message: String, long: bool) -> Result<(), Error> {
     let panic = move || -> Result<(), Error> { panic!("{message}") };
-    if long { enter_long(py, |_| panic()) } else { enter(py, panic) }
+    if long { enter_long(py, move |_| panic()) } else { enter(py, panic) }
 }
 
 thread_local! {

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3_arrow::PyRecordBatch;
 use stage2::{Config, Granule};
 
-use crate::enter::enter_owned;
+use crate::enter::enter_long;
 use crate::errors::Error;
 
 /// Measures every combination of `threads`, `patterns`, `walks` and `teardowns`; answers measurements and lock sites.
@@ -57,7 +57,7 @@ pub(crate) fn sweep(
             }
         }
     }
-    let Rows { points, sites } = enter_owned(py, move |stop| {
+    let Rows { points, sites } = enter_long(py, move |stop| {
         let mut raised = None;
         let mut report = |Progress { done, total }| {
             let Some(progress) = &progress else { return };

@@ -5,6 +5,8 @@
 //! `mmu_lock` is released. Both are only ever waited for while detached from Python, so a thread that
 //! waits here cannot hold up the one it waits for.
 
+use std::sync::Arc;
+
 use parking_lot::{Mutex, RwLock};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -24,10 +26,15 @@ use crate::prot::{check_attributes, memory_type, permissions};
 
 #[pyclass(frozen, module = "pyworkbench._core")]
 pub(crate) struct Stage2 {
+    vm: Arc<Vm>,
+    strict: bool,
+}
+
+/// What a call that Ctrl-C has left behind goes on with.
+struct Vm {
     table: Table<Native>,
     mmu_lock: RwLock<()>,
     history: Mutex<History>,
-    strict: bool,
 }
 
 #[pymethods]
@@ -63,7 +70,8 @@ impl Stage2 {
             force_pte,
             cmo,
         })?;
-        Ok(Self { table, mmu_lock: RwLock::default(), history: Mutex::default(), strict })
+        let vm = Vm { table, mmu_lock: RwLock::default(), history: Mutex::default() };
+        Ok(Self { vm: Arc::new(vm), strict })
     }
 
     fn map(
@@ -78,16 +86,16 @@ impl Stage2 {
     ) -> Result<i32, Error> {
         let attributes = permissions(prot)? | memory_type(memtype)?;
         if self.strict {
-            check_range(self.table.geometry(), ipa.0, size.0)?;
-            check_physical(&self.table, pa.0, size.0)?;
-            check_attributes(self.table.config(), prot, memtype, attributes)?;
+            check_range(self.vm.table.geometry(), ipa.0, size.0)?;
+            check_physical(&self.vm.table, pa.0, size.0)?;
+            check_attributes(self.vm.table.config(), prot, memtype, attributes)?;
         }
-        let page_down = |address: u64| address & !(self.table.geometry().page_size() - 1);
+        let page_down = |address: u64| address & !(self.vm.table.geometry().page_size() - 1);
         let walk = if shared { Walk::Shared } else { Walk::Exclusive };
         let call = Call { name: "map", walk, cut: Cut::Aligned, cache_pages: None };
         let result = self.over_range(py, call, ipa.0, size.0, |env, at, size| {
             let into = page_down(at) - page_down(ipa.0);
-            self.table.map(env, walk, at, size, pa.0.wrapping_add(into), attributes)
+            self.vm.table.map(env, walk, at, size, pa.0.wrapping_add(into), attributes)
         })?;
         self.answer(result, |errno| match errno {
             Errno::Again => format!(
@@ -103,24 +111,24 @@ impl Stage2 {
 
     fn unmap(&self, py: Python<'_>, ipa: Address, size: Address) -> Result<i32, Error> {
         let call = Call { cut: Cut::FromStart, ..Call::exclusive("unmap") };
-        self.checked_range(py, call, ipa, size, |env, at, size| self.table.unmap(env, at, size))
+        self.checked_range(py, call, ipa, size, |env, at, size| self.vm.table.unmap(env, at, size))
     }
 
     fn wrprotect(&self, py: Python<'_>, ipa: Address, size: Address) -> Result<i32, Error> {
         let call = Call::exclusive("wrprotect");
-        self.checked_range(py, call, ipa, size, |env, at, size| self.table.wrprotect(env, at, size))
+        self.checked_range(py, call, ipa, size, |env, at, size| self.vm.table.wrprotect(env, at, size))
     }
 
     fn flush(&self, py: Python<'_>, ipa: Address, size: Address) -> Result<i32, Error> {
         let call = Call::exclusive("flush");
-        self.checked_range(py, call, ipa, size, |env, at, size| self.table.flush(env, at, size))
+        self.checked_range(py, call, ipa, size, |env, at, size| self.vm.table.flush(env, at, size))
     }
 
     fn mkyoung(&self, py: Python<'_>, ipa: Address) -> Result<(), Error> {
         self.check_page(ipa)?;
         let call = Call { walk: Walk::Shared, ..Call::exclusive("mkyoung") };
         let result = self.over_range(py, call, ipa.0, 1, |env, at, _| {
-            self.table.mkyoung(env, at);
+            self.vm.table.mkyoung(env, at);
             Ok(())
         })?;
         self.answer(result, |errno| refused("mkyoung", errno)).map(drop)
@@ -136,7 +144,7 @@ impl Stage2 {
         let mut young = false;
         let call = Call::exclusive("test_clear_young");
         self.checked_range(py, call, ipa, size, |env, at, size| {
-            young |= self.table.test_clear_young(env, at, size, mkold);
+            young |= self.vm.table.test_clear_young(env, at, size, mkold);
             Ok(())
         })?;
         Ok(young)
@@ -146,7 +154,7 @@ impl Stage2 {
         let added = permissions(prot)?;
         if self.strict {
             self.check_page(ipa)?;
-            check_attributes(self.table.config(), prot, "normal", added)?;
+            check_attributes(self.vm.table.config(), prot, "normal", added)?;
             if added.intersects(Prot::SW) {
                 return Err(Error::Input(format!(
                     "prot {prot:?} adds software bits, which relax_perms does not: letters of r, w, x, u, p would be right"
@@ -155,7 +163,7 @@ impl Stage2 {
         }
         let call = Call { walk: Walk::Shared, ..Call::exclusive("relax_perms") };
         let result =
-            self.over_range(py, call, ipa.0, 1, |env, at, _| self.table.relax_perms(env, at, added))?;
+            self.over_range(py, call, ipa.0, 1, |env, at, _| self.vm.table.relax_perms(env, at, added))?;
         self.answer(result, |errno| match errno {
             Errno::Again => format!("relax_perms({:#x}): nothing is mapped there; map it first", ipa.0),
             _ => refused("relax_perms", errno),
@@ -171,11 +179,11 @@ impl Stage2 {
         cache_pages: Option<u64>,
     ) -> Result<i32, Error> {
         if self.strict {
-            check_range(self.table.geometry(), ipa.0, size.0)?;
+            check_range(self.vm.table.geometry(), ipa.0, size.0)?;
         }
         let call = Call { cache_pages, ..Call::exclusive("split") };
         let result =
-            self.over_range(py, call, ipa.0, size.0, |env, at, size| self.table.split(env, at, size))?;
+            self.over_range(py, call, ipa.0, size.0, |env, at, size| self.vm.table.split(env, at, size))?;
         self.answer(result, |errno| match (errno, cache_pages) {
             (Errno::NoMem, Some(pages)) => format!(
                 "split({:#x}, {:#x}): cache_pages {pages} ran out; what was split before stays",
@@ -207,57 +215,68 @@ impl Stage2 {
         }
         let call = Call::exclusive("annotate");
         self.checked_range(py, call, ipa, size, |env, at, size| {
-            self.table.annotate(env, at, size, kind, value.0)
+            self.vm.table.annotate(env, at, size, kind, value.0)
         })
     }
 
     fn destroy(&self, py: Python<'_>) -> Result<(), Error> {
-        let result = self.over_range(py, Call::exclusive("destroy"), 0, 1, |env, _, _| {
-            if self.table.root().is_some() {
-                self.table.destroy(env);
+        let vm = Arc::clone(&self.vm);
+        enter_long(py, move |_| {
+            let mut env = Env::new(EventLog::default());
+            {
+                let _held = vm.mmu_lock.write();
+                if vm.table.root().is_some() {
+                    vm.table.destroy(&mut env);
+                }
             }
-            Ok(())
-        })?;
-        self.answer(result, |errno| refused("destroy", errno)).map(drop)
+            let mut history = vm.history.lock();
+            let number = history.begin();
+            history.add(number, "destroy", env.log.events.drain(..));
+            Ok::<_, Error>(())
+        })
     }
 
     fn lookup(&self, py: Python<'_>, ipa: Address) -> Result<Option<Leaf>, Error> {
         if self.strict {
-            check_inside(self.table.geometry(), ipa.0)?;
+            check_inside(self.vm.table.geometry(), ipa.0)?;
         }
         enter(py, || {
-            let _held = self.mmu_lock.read();
-            let found = self.table.get_leaf(ipa.0).ok().filter(|leaf| leaf.desc != 0);
-            Ok::<_, Error>(found.map(|leaf| Leaf::of(&self.table, ipa.0, leaf.level, leaf.desc)))
+            let _held = self.vm.mmu_lock.read();
+            let found = self.vm.table.get_leaf(ipa.0).ok().filter(|leaf| leaf.desc != 0);
+            Ok::<_, Error>(found.map(|leaf| Leaf::of(&self.vm.table, ipa.0, leaf.level, leaf.desc)))
         })
     }
 
     fn leaves(&self, py: Python<'_>) -> Result<PyRecordBatch, Error> {
-        enter_long(py, |stop| {
-            let _held = self.mmu_lock.read();
-            Ok::<_, Error>(frames::leaves(&self.table, stop))
+        let vm = Arc::clone(&self.vm);
+        enter_long(py, move |stop| {
+            let _held = vm.mmu_lock.read();
+            Ok::<_, Error>(frames::leaves(&vm.table, stop))
         })
     }
 
     fn invalidations(&self, py: Python<'_>) -> Result<PyRecordBatch, Error> {
-        enter_long(py, |_| Ok::<_, Error>(frames::events(self.history.lock().recorded.iter())))
+        let vm = Arc::clone(&self.vm);
+        enter_long(py, move |_| Ok::<_, Error>(frames::events(vm.history.lock().recorded.iter())))
     }
 
     fn dump(&self, py: Python<'_>) -> Result<String, Error> {
-        enter(py, || {
-            let _held = self.mmu_lock.read();
-            Ok::<_, Error>(self.table.dump())
+        let vm = Arc::clone(&self.vm);
+        enter_long(py, move |_| {
+            let _held = vm.mmu_lock.read();
+            Ok::<_, Error>(vm.table.dump())
         })
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (counted, live, harm) = enter(py, || {
+        let vm = Arc::clone(&self.vm);
+        let (counted, live, harm) = enter_long(py, move |_| {
             <Native>::rcu_barrier(site!("stage2:stats")); // what was unlinked is freed before it is counted
-            let _held = self.mmu_lock.read();
-            Ok::<_, Error>((self.table.table_stats(), self.table.live_pages(), self.table.harm()))
+            let _held = vm.mmu_lock.read();
+            Ok::<_, Error>((vm.table.table_stats(), vm.table.live_pages(), vm.table.harm()))
         })?;
         let (counts, dropped) = enter(py, || {
-            let history = self.history.lock();
+            let history = self.vm.history.lock();
             Ok::<_, Error>((history.counts, history.dropped))
         })?;
         let stats = PyDict::new(py);
@@ -267,7 +286,7 @@ impl Stage2 {
             ("pages", counted.pages),
             ("annotations", counted.annotations),
             ("mapped_bytes", counted.mapped_bytes),
-            ("table_bytes", live * self.table.geometry().page_size()),
+            ("table_bytes", live * self.vm.table.geometry().page_size()),
             ("tlbi_ipa", counts.tlbi_ipa),
             ("tlbi_ipa_nsh", counts.tlbi_ipa_nsh),
             ("tlbi_range", counts.tlbi_range),
@@ -287,37 +306,37 @@ impl Stage2 {
 
     #[getter]
     fn granule(&self) -> String {
-        self.table.config().granule.to_string()
+        self.vm.table.config().granule.to_string()
     }
 
     #[getter]
     fn ipa_bits(&self) -> u32 {
-        self.table.geometry().ipa_bits()
+        self.vm.table.geometry().ipa_bits()
     }
 
     #[getter]
     fn start_level(&self) -> i8 {
-        self.table.geometry().start_level()
+        self.vm.table.geometry().start_level()
     }
 
     #[getter]
     fn root_pages(&self) -> usize {
-        self.table.geometry().root_pages()
+        self.vm.table.geometry().root_pages()
     }
 
     #[getter]
     fn level_bits(&self) -> u32 {
-        self.table.geometry().level_bits()
+        self.vm.table.geometry().level_bits()
     }
 
     #[getter]
     fn page_size(&self) -> u64 {
-        self.table.geometry().page_size()
+        self.vm.table.geometry().page_size()
     }
 
     #[getter]
     fn live_pages(&self) -> u64 {
-        self.table.live_pages()
+        self.vm.table.live_pages()
     }
 }
 
@@ -352,22 +371,22 @@ impl Stage2 {
             env.memcache = MemoryCache::limited(pages);
         }
         let mut number = None;
-        for (at, size) in pieces(self.table.geometry(), ipa, size, call.cut) {
+        for (at, size) in pieces(self.vm.table.geometry(), ipa, size, call.cut) {
             if number.is_some() {
                 py.check_signals()?;
             }
             let result = enter(py, || {
                 let result = match call.walk {
                     Walk::Shared => {
-                        let _held = self.mmu_lock.read();
+                        let _held = self.vm.mmu_lock.read();
                         operation(&mut env, at, size)
                     }
                     Walk::Exclusive => {
-                        let _held = self.mmu_lock.write();
+                        let _held = self.vm.mmu_lock.write();
                         operation(&mut env, at, size)
                     }
                 };
-                let mut history = self.history.lock();
+                let mut history = self.vm.history.lock();
                 let number = *number.get_or_insert_with(|| history.begin());
                 history.add(number, call.name, env.log.events.drain(..));
                 Ok::<_, Error>(result)
@@ -389,7 +408,7 @@ impl Stage2 {
         operation: impl FnMut(&mut Env<EventLog>, u64, u64) -> Result<(), Errno> + Send,
     ) -> Result<i32, Error> {
         if self.strict {
-            check_range(self.table.geometry(), ipa.0, size.0)?;
+            check_range(self.vm.table.geometry(), ipa.0, size.0)?;
         }
         let result = self.over_range(py, call, ipa.0, size.0, operation)?;
         self.answer(result, |errno| refused(call.name, errno))
@@ -397,8 +416,8 @@ impl Stage2 {
 
     fn check_page(&self, ipa: Address) -> Result<(), Error> {
         if self.strict {
-            check_aligned(self.table.geometry(), "ipa", ipa.0)?;
-            check_inside(self.table.geometry(), ipa.0)?;
+            check_aligned(self.vm.table.geometry(), "ipa", ipa.0)?;
+            check_inside(self.vm.table.geometry(), ipa.0)?;
         }
         Ok(())
     }

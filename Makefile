@@ -32,7 +32,7 @@ test-python: build
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lab: build ## JupyterLab on notebooks/
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 bench: build ## time the core against given figures and limits: ratios, minima
 	$(CARGO) bench --quiet --locked -p pyworkbench-stage2 --bench upstream

@@ -57,6 +57,7 @@ def replays(found: Mapping[str, Replay]) -> GT:
         {
             "capture": name,
             "kernel": replay.kernel.removeprefix("Linux version ").split(" ", 1)[0],
+            "walker": replay.walker,
             "VMs": len(replay.vms),
             "operations": sum(vm["operations"] for vm in replay.vms),
             "snapshots": len(replay.snapshots),

@@ -19,7 +19,7 @@ const RESERVED_BYTES: usize = 16 << 30;
 const MAX_PAGES: usize = 1 << 22;
 
 /// A table page of an [`Arena`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PageId(pub(crate) u32);
 
 impl PageId {
@@ -39,6 +39,15 @@ pub struct Harm {
     pub count_underflows: u64,
 }
 
+/// What a page that is taken holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Zeroes.
+    Zeroed,
+    /// Anything: the taker writes every word before the page is linked.
+    Stale,
+}
+
 /// What lies beside a page. A cache line of its own: threads that count in neighbouring tables do not share.
 #[repr(align(64))]
 struct Beside {
@@ -52,6 +61,8 @@ pub(crate) struct Arena {
     beside: MmapRaw,
     entries_shift: u32,
     capacity: u32,
+    /// Words of all pages.
+    all: usize,
     free: Mutex<Vec<PageId>>,
     /// Pages below this number have been used at some time.
     fresh: AtomicU32,
@@ -78,6 +89,7 @@ impl Arena {
             beside: reserve(capacity * size_of::<Beside>()),
             entries_shift,
             capacity: capacity as u32,
+            all: capacity << entries_shift,
             free: Mutex::new(Vec::new()),
             fresh: AtomicU32::new(0),
             allocated: AtomicU64::new(0),
@@ -87,12 +99,14 @@ impl Arena {
         }
     }
 
-    /// Takes a zeroed page with count 1; `None` when the reserve is used up.
-    pub(crate) fn take(&self) -> Option<PageId> {
+    /// Takes a page with count 1; `None` when the reserve is used up.
+    pub(crate) fn take(&self, content: Content) -> Option<PageId> {
         let recycled = self.free.lock().pop();
         let page = match recycled {
             Some(page) => {
-                self.words(page).iter().for_each(|word| word.init(0));
+                if content == Content::Zeroed {
+                    self.words(page).iter().for_each(|word| word.init(0));
+                }
                 page
             }
             None => self.take_contiguous(1)?,
@@ -121,14 +135,20 @@ impl Arena {
         self.allocated.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Frees a table page. A page that is free already is left alone, and counted as harm.
-    pub(crate) fn free(&self, page: PageId) {
-        if self.beside(page).in_use.swap(0, Ordering::Relaxed) == 0 {
-            self.double_frees.fetch_add(1, Ordering::Relaxed);
-            return;
+    /// Frees table pages. A page that is free already is left alone, and counted as harm.
+    pub(crate) fn free(&self, pages: &[PageId]) {
+        let mut list = self.free.lock();
+        let before = list.len();
+        for &page in pages {
+            if self.beside(page).in_use.swap(0, Ordering::Relaxed) != 0 {
+                list.push(page);
+            }
         }
-        self.freed.fetch_add(1, Ordering::Relaxed);
-        self.give_back(page);
+        let freed = list.len() - before;
+        self.freed.fetch_add(freed as u64, Ordering::Relaxed);
+        if freed < pages.len() {
+            self.double_frees.fetch_add((pages.len() - freed) as u64, Ordering::Relaxed);
+        }
     }
 
     /// Gives back a page that was taken and never committed.
@@ -157,6 +177,31 @@ impl Arena {
         }
     }
 
+    /// The entry of a page whose number is `index`, modulo the entries of a page.
+    #[inline]
+    #[allow(unsafe_code, clippy::cast_ptr_alignment)] // a mapping starts page-aligned
+    pub(crate) fn word(&self, page: PageId, index: u64) -> &Word {
+        debug_assert!(page.0 < self.capacity);
+        let index = index as usize & ((1 << self.entries_shift) - 1);
+        // SAFETY: as in `words`, of which this is the element `index`, below their number.
+        unsafe { &*self.pages.as_ptr().cast::<Word>().add((page.0 as usize) << self.entries_shift | index) }
+    }
+
+    /// The entries of all pages that the arena may ever have; those of page `n` begin at `n << entries_shift`.
+    #[inline]
+    #[allow(unsafe_code, clippy::cast_ptr_alignment)] // a mapping starts page-aligned
+    pub(crate) fn all_words(&self) -> &[Word] {
+        // SAFETY: as in `words`, for the whole mapping.
+        unsafe { std::slice::from_raw_parts(self.pages.as_ptr().cast::<Word>(), self.all) }
+    }
+
+    /// The page that has the entry of this number.
+    #[inline]
+    pub(crate) fn page_of(&self, word: usize) -> PageId {
+        debug_assert!(word < self.all);
+        PageId((word >> self.entries_shift) as u32)
+    }
+
     /// The reference count of a page.
     #[inline]
     pub(crate) fn count(&self, page: PageId) -> &Word {
@@ -167,6 +212,11 @@ impl Arena {
     #[inline]
     pub(crate) fn page_at(&self, number: u64) -> Option<PageId> {
         (number < u64::from(self.capacity)).then_some(PageId(number as u32))
+    }
+
+    /// Bytes of a page, with what lies beside it.
+    pub(crate) fn bytes_a_page(&self) -> u64 {
+        ((size_of::<Word>() << self.entries_shift) + size_of::<Beside>()) as u64
     }
 
     /// Table pages that were allocated and freed so far.

@@ -70,7 +70,7 @@ def replays(found: Mapping[str, Replay]) -> GT:
         for name, replay in found.items()
     ]
     frame = pd.DataFrame(rows)
-    return GT(frame).fmt_integer(list(frame.columns[2:])).tab_options(**_COMPACT)
+    return GT(frame).fmt_integer(list(frame.columns[3:])).tab_options(**_COMPACT)
 
 
 def facts(named: Mapping[str, object]) -> GT:

@@ -63,6 +63,13 @@ pub(crate) struct Arena {
     capacity: u32,
     /// Words of all pages.
     all: usize,
+    written: Written,
+}
+
+/// What is written as pages come and go, apart from what every access to a page reads.
+#[repr(align(64))]
+#[derive(Default)]
+struct Written {
     free: Mutex<Vec<PageId>>,
     /// Pages below this number have been used at some time.
     fresh: AtomicU32,
@@ -90,18 +97,13 @@ impl Arena {
             entries_shift,
             capacity: capacity as u32,
             all: capacity << entries_shift,
-            free: Mutex::new(Vec::new()),
-            fresh: AtomicU32::new(0),
-            allocated: AtomicU64::new(0),
-            freed: AtomicU64::new(0),
-            double_frees: AtomicU64::new(0),
-            count_underflows: AtomicU64::new(0),
+            written: Written::default(),
         }
     }
 
     /// Takes a page with count 1; `None` when the reserve is used up.
     pub(crate) fn take(&self, content: Content) -> Option<PageId> {
-        let recycled = self.free.lock().pop();
+        let recycled = self.written.free.lock().pop();
         let page = match recycled {
             Some(page) => {
                 if content == Content::Zeroed {
@@ -118,6 +120,7 @@ impl Arena {
     /// Takes `n` adjacent zeroed pages that were never used, each with count 1; answers the first.
     pub(crate) fn take_contiguous(&self, n: u32) -> Option<PageId> {
         let first = self
+            .written
             .fresh
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |fresh| {
                 fresh.checked_add(n).filter(|&end| end <= self.capacity)
@@ -132,12 +135,12 @@ impl Arena {
     /// Says that a page taken before becomes a table page.
     pub(crate) fn commit(&self, page: PageId) {
         self.beside(page).in_use.store(1, Ordering::Relaxed);
-        self.allocated.fetch_add(1, Ordering::Relaxed);
+        self.written.allocated.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Frees table pages. A page that is free already is left alone, and counted as harm.
     pub(crate) fn free(&self, pages: &[PageId]) {
-        let mut list = self.free.lock();
+        let mut list = self.written.free.lock();
         let before = list.len();
         for &page in pages {
             if self.beside(page).in_use.swap(0, Ordering::Relaxed) != 0 {
@@ -145,20 +148,20 @@ impl Arena {
             }
         }
         let freed = list.len() - before;
-        self.freed.fetch_add(freed as u64, Ordering::Relaxed);
+        self.written.freed.fetch_add(freed as u64, Ordering::Relaxed);
         if freed < pages.len() {
-            self.double_frees.fetch_add((pages.len() - freed) as u64, Ordering::Relaxed);
+            self.written.double_frees.fetch_add((pages.len() - freed) as u64, Ordering::Relaxed);
         }
     }
 
     /// Gives back a page that was taken and never committed.
     pub(crate) fn give_back(&self, page: PageId) {
-        self.free.lock().push(page);
+        self.written.free.lock().push(page);
     }
 
     /// Records that a count was dropped below zero.
     pub(crate) fn count_underflow(&self) {
-        self.count_underflows.fetch_add(1, Ordering::Relaxed);
+        self.written.count_underflows.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The entries of a page.
@@ -221,14 +224,14 @@ impl Arena {
 
     /// Table pages that were allocated and freed so far.
     pub(crate) fn totals(&self) -> (u64, u64) {
-        (self.allocated.load(Ordering::Relaxed), self.freed.load(Ordering::Relaxed))
+        (self.written.allocated.load(Ordering::Relaxed), self.written.freed.load(Ordering::Relaxed))
     }
 
     /// What went wrong so far.
     pub(crate) fn harm(&self) -> Harm {
         Harm {
-            double_frees: self.double_frees.load(Ordering::Relaxed),
-            count_underflows: self.count_underflows.load(Ordering::Relaxed),
+            double_frees: self.written.double_frees.load(Ordering::Relaxed),
+            count_underflows: self.written.count_underflows.load(Ordering::Relaxed),
         }
     }
 

@@ -36,13 +36,6 @@ pub struct Found {
 }
 
 impl Found {
-    /// Forgets what was found, and keeps the memory.
-    pub fn clear(&mut self) {
-        self.pa.clear();
-        self.level.clear();
-        self.desc.clear();
-    }
-
     /// Adds an address at which nothing is.
     pub fn push_nothing(&mut self) {
         self.push(0, Leaf { level: 0, desc: 0 });

@@ -142,7 +142,6 @@ fn many<const FAST: bool>(criterion: &mut Criterion, name: &str) {
         let mapped = subject.table.map_many(&mut subject.env, Walk::Exclusive, &ipas, &pas, prot());
         mapped.expect("empty pages");
     });
-    let mut found = stage2::Found::default();
     bench(
         criterion,
         "look-up-many",
@@ -150,7 +149,7 @@ fn many<const FAST: bool>(criterion: &mut Criterion, name: &str) {
         &mut subject,
         |_| (),
         |subject| {
-            found.clear();
+            let mut found = stage2::Found::default();
             subject.table.lookup_many(&ipas, &mut found).expect("in the space");
             black_box(&found);
         },

@@ -36,16 +36,18 @@ pub struct Found {
 }
 
 impl Found {
-    /// Adds an address at which nothing is.
-    pub fn push_nothing(&mut self) {
-        self.push(0, Leaf { level: 0, desc: 0 });
+    /// Forgets what was found, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.pa.clear();
+        self.level.clear();
+        self.desc.clear();
     }
 
-    #[inline]
-    fn push(&mut self, pa: u64, leaf: Leaf) {
-        self.pa.push(pa);
-        self.level.push(leaf.level);
-        self.desc.push(leaf.desc);
+    /// Adds an address at which nothing is.
+    pub fn push_nothing(&mut self) {
+        self.pa.push(0);
+        self.level.push(0);
+        self.desc.push(0);
     }
 
     /// Makes room for `n` more.
@@ -117,15 +119,20 @@ impl<R: Runtime> Table<R> {
     pub fn lookup_many(&self, ipas: &[u64], found: &mut Found) -> Result<(), Stopped> {
         found.reserve(ipas.len());
         let (geometry, encoding) = (self.geometry(), self.encoding());
-        let mut add = |ipa: u64, leaf: Leaf| {
+        let pa = |(&ipa, leaf): (&u64, &Leaf)| {
             let inside = geometry.granule_size(leaf.level) - 1;
             let pa = encoding.decode_pa(leaf.desc) & !inside | ipa & inside;
-            found.push(if is_valid(leaf.desc) { pa } else { 0 }, leaf);
+            if is_valid(leaf.desc) { pa } else { 0 }
+        };
+        let mut add = |ipas: &[u64], leaves: &[Leaf]| {
+            found.pa.extend(ipas.iter().zip(leaves).map(pa));
+            found.level.extend(leaves.iter().map(|leaf| leaf.level));
+            found.desc.extend(leaves.iter().map(|leaf| leaf.desc));
         };
         if self.inner.is_fast() {
             return self.inner.find_many(ipas, add).map_err(|(index, errno)| Stopped { index, errno });
         }
-        each(ipas.iter(), |&ipa| self.get_leaf(ipa).map(|leaf| add(ipa, leaf)))
+        each(ipas.iter(), |&ipa| self.get_leaf(ipa).map(|leaf| add(&[ipa], &[leaf])))
     }
 }
 

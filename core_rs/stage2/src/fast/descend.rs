@@ -42,9 +42,13 @@ impl<R: Runtime> Inner<R> {
         usual!(descent, |descent| descent.leaf::<R>(ipa))
     }
 
-    /// [`Inner::find`] for each address, in groups; `see` gets each address and what was found.
+    /// [`Inner::find`] for each address, in groups; `see` gets the addresses of a group and what was found.
     #[inline]
-    pub(crate) fn find_many(&self, ipas: &[u64], see: impl FnMut(u64, Leaf)) -> Result<(), (usize, Errno)> {
+    pub(crate) fn find_many(
+        &self,
+        ipas: &[u64],
+        see: impl FnMut(&[u64], &[Leaf]),
+    ) -> Result<(), (usize, Errno)> {
         let descent = Descent::into(self).ok_or((0, Errno::Inval))?;
         usual!(descent, |descent| descent.leaves::<R>(ipas, see))
     }
@@ -101,26 +105,34 @@ impl<'a> Descent<'a> {
 
     #[inline(always)]
     fn leaf<R: Runtime>(self, ipa: u64) -> Result<Leaf, Errno> {
-        self.end::<R>(ipa, self.page_shift).map(|end| self.read::<R>(&end)).ok_or(Errno::Range)
+        let end = self.end::<R>(ipa, self.page_shift).ok_or(Errno::Range)?;
+        Ok(Leaf { level: self.level(&end), desc: self.desc::<R>(&end) })
     }
 
     #[inline(always)]
-    fn leaves<R: Runtime>(self, ipas: &[u64], mut see: impl FnMut(u64, Leaf)) -> Result<(), (usize, Errno)> {
+    fn leaves<R: Runtime>(
+        self,
+        ipas: &[u64],
+        mut see: impl FnMut(&[u64], &[Leaf]),
+    ) -> Result<(), (usize, Errno)> {
         for (group, ipas) in ipas.chunks(GROUP).enumerate() {
             let mut ends = [const { End { word: 0, shift: 0, desc: None } }; GROUP];
-            let mut outside = None;
-            for (index, (&ipa, end)) in ipas.iter().zip(&mut ends).enumerate() {
-                let Some(found) = self.end::<R>(ipa, self.page_shift) else {
-                    outside = Some(index);
-                    break;
-                };
-                *end = found;
+            let mut found = 0;
+            for (&ipa, end) in ipas.iter().zip(&mut ends) {
+                let Some(reached) = self.end::<R>(ipa, self.page_shift) else { break };
+                *end = reached;
+                found += 1;
             }
-            for (&ipa, end) in ipas.iter().zip(&ends).take(outside.unwrap_or(GROUP)) {
-                see(ipa, self.read::<R>(end));
+            let mut leaves = [Leaf { level: 0, desc: 0 }; GROUP];
+            for (end, leaf) in ends[..found].iter().zip(&mut leaves) {
+                leaf.desc = self.desc::<R>(end); // nothing else here: so many reads are under way at once
             }
-            if let Some(index) = outside {
-                return Err((group * GROUP + index, Errno::Range));
+            for (end, leaf) in ends[..found].iter().zip(&mut leaves) {
+                leaf.level = self.level(end);
+            }
+            see(&ipas[..found], &leaves[..found]);
+            if found < ipas.len() {
+                return Err((group * GROUP + found, Errno::Range));
             }
         }
         Ok(())
@@ -151,9 +163,13 @@ impl<'a> Descent<'a> {
     }
 
     #[inline(always)]
-    fn read<R: Runtime>(self, end: &End) -> Leaf {
-        let load = || R::load(&self.words[end.word], Access::Marked, site!("kvm_pgtable_visit:read"));
-        let above = (end.shift - self.page_shift) / self.level_bits;
-        Leaf { level: LAST_LEVEL - above as i8, desc: end.desc.unwrap_or_else(load) }
+    fn desc<R: Runtime>(self, end: &End) -> u64 {
+        let read = || R::load(&self.words[end.word], Access::Marked, site!("kvm_pgtable_visit:read"));
+        end.desc.unwrap_or_else(read)
+    }
+
+    #[inline(always)]
+    fn level(self, end: &End) -> i8 {
+        LAST_LEVEL - ((end.shift - self.page_shift) / self.level_bits) as i8
     }
 }

@@ -39,8 +39,9 @@ bench: build ## time the core against peers, given figures and limits; the walke
 	$(CARGO) bench --quiet --locked -p pyworkbench-runtime --bench locks
 	$(BIN)/python tests/bench/limits.py
 	rm -rf core_rs/target/criterion
-	for run in 1 2 3 4 5; do ( $(CARGO) bench --quiet --locked -p pyworkbench-stage2 --bench walkers -- \
-	    --quiet --save-baseline $$run >/dev/null ); done
+	for run in 1 2 3 4 5; do \
+	    ( $(CARGO) bench --quiet --locked -p pyworkbench-stage2 --bench walkers -- --quiet --save-baseline $$run >/dev/null ); \
+	    $(BIN)/python tests/bench/walkers.py --time-python $$run; done
 	$(BIN)/python tests/bench/walkers.py
 
 fuzz: ## a minute of libFuzzer on scripts and on every parser

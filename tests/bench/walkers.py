@@ -1,8 +1,9 @@
 """The walkers beside their peers: `make bench` ends with this table, as text and as `out/bench.html`.
 
-The figures are the minima over the runs of `cargo bench --bench walkers` that `make bench` has kept, in nanoseconds for
-each 4K page; the calls from Python are timed here, on the same arrays, and set beside the Rust figure of the same run. The C
-figures and the goals are those of a given machine: on another, compare the ratios to the floor.
+The figures are minima over the runs that `make bench` has kept, in nanoseconds for each 4K page. A run is one of
+`cargo bench --bench walkers`, and then one of this with `--time-python RUN`, which times the same array calls from
+Python: a machine's slow minute then is in both. The C figures and the goals are those of a given machine: on another,
+compare the ratios to the floor.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ ROWS = [
     Row("unmap whole", "unmap", 4.8, 0.05),
     Row("destroy", "destroy", 4.5, 0.02, 0.02),
     Row("split 2M -> 4K", "split", 14.9, 1.5),
+    Row("lookup_many, with memory for the answer", "look-up-many-fresh", pages=LARGE),
     Row("map_many, random over 4 GiB", "map-many", pages=LARGE),
     Row("unmap_many, random over 4 GiB", "unmap-many", pages=LARGE),
     Row("leaves", "leaves", pages=LARGE),
@@ -134,8 +136,8 @@ def best_of(work: Callable[[], object], prepare: Callable[[], object] = lambda: 
     return least / LARGE
 
 
-def from_python() -> pd.DataFrame:
-    """The array calls on 2^20 pages from Python, beside the Rust figures of the same run."""
+def time_python() -> dict[str, float]:
+    """The array calls on 2^20 pages from Python, by the name of their benchmark."""
     order = np.random.default_rng(7).permutation(LARGE).astype(np.uint64) * np.uint64(4096)
     ipas, pas = order + np.uint64(BASE), order + np.uint64(PA)
     table = Stage2()
@@ -150,15 +152,21 @@ def from_python() -> pd.DataFrame:
 
     calls = {
         "map-many": best_of(lambda: table.map_many(ipas, pas), clear),
-        "look-up-many": best_of(lambda: table.lookup_many(ipas)),
+        "look-up-many-fresh": best_of(lambda: table.lookup_many(ipas)),
         "unmap-many": best_of(lambda: table.unmap_many(ipas), fill),
     }
     fill()
-    calls["leaves"] = best_of(table.leaves)
+    return calls | {"leaves": best_of(table.leaves)}
+
+
+def from_python() -> pd.DataFrame:
+    """The array calls from Python beside the Rust figures of the same runs."""
+    runs = [json.loads(file.read_text()) for file in CRITERION.glob("python-*.json")]
     titles = {row.benchmark: row.title for row in ROWS}
     rows = []
-    for benchmark, python in calls.items():
+    for benchmark in runs[0] if runs else []:
         rust = minimum(benchmark, "fast", LARGE)
+        python = min(run[benchmark] for run in runs)
         rows.append(
             {
                 "ns for each of 2^20 pages": titles[benchmark],
@@ -189,7 +197,11 @@ def write_html(frames: list[pd.DataFrame]) -> None:
 
 
 def main() -> None:
-    """Prints the tables and writes the file."""
+    """Prints the tables and writes the file; with `--time-python RUN`, only times the calls from Python."""
+    if sys.argv[1:2] == ["--time-python"]:
+        CRITERION.mkdir(parents=True, exist_ok=True)
+        (CRITERION / f"python-{sys.argv[2]}.json").write_text(json.dumps(time_python()))
+        return
     frames = [figures(), scaling(), from_python()]
     with pd.option_context("display.width", 250, "display.max_columns", None, "display.float_format", "{:.3g}".format):
         for frame in frames:

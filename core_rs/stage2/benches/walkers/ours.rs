@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::Criterion;
 use runtime::native::Native;
 use runtime::{Runtime as _, site};
-use stage2::{Config, Env, Errno, NoLog, Prot, Table, Walk, WalkerKind};
+use stage2::{Config, Env, Errno, Found, NoLog, Prot, Table, Walk, WalkerKind};
 
 use crate::bench;
 use crate::guest::{BASE, Guest, LARGE, PA, PAGE, PAGES, Subject};
@@ -142,18 +142,18 @@ fn many<const FAST: bool>(criterion: &mut Criterion, name: &str) {
         let mapped = subject.table.map_many(&mut subject.env, Walk::Exclusive, &ipas, &pas, prot());
         mapped.expect("empty pages");
     });
-    bench(
-        criterion,
-        "look-up-many",
-        name,
-        &mut subject,
-        |_| (),
-        |subject| {
-            let mut found = stage2::Found::default();
-            subject.table.lookup_many(&ipas, &mut found).expect("in the space");
-            black_box(&found);
-        },
-    );
+    let nothing = |_: &mut Ours<FAST>| ();
+    let mut found = Found::default();
+    bench(criterion, "look-up-many", name, &mut subject, nothing, |subject| {
+        found.clear();
+        subject.table.lookup_many(&ipas, &mut found).expect("in the space");
+        black_box(&found);
+    });
+    bench(criterion, "look-up-many-fresh", name, &mut subject, nothing, |subject| {
+        let mut found = Found::default();
+        subject.table.lookup_many(&ipas, &mut found).expect("in the space");
+        black_box(&found);
+    });
     let refill = |subject: &mut Ours<FAST>| {
         subject.unmap_pages(LARGE);
         subject.map_pages(LARGE, PA);

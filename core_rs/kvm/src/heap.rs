@@ -28,6 +28,8 @@ pub enum Memory {
     Vmalloc,
     /// A variable on a task's stack, linked into a list: freeing it is harm.
     Stack,
+    /// Lives as long as the machine.
+    Static,
 }
 
 /// One thing that went wrong with memory, as the heap saw it.
@@ -50,6 +52,8 @@ pub(crate) struct Heap<R> {
 
 struct Block {
     name: &'static str,
+    /// Which one of its kind.
+    index: u64,
     memory: Memory,
     words: Box<[Word]>,
     frees: AtomicU32,
@@ -65,8 +69,21 @@ impl<R: Runtime> Heap<R> {
 
     /// A zeroed object of `words` words.
     pub(crate) fn alloc(&self, name: &'static str, words: usize, memory: Memory, site: Site) -> Ptr {
-        let fresh = |_| Block {
+        self.alloc_indexed(name, words, memory, 0, site)
+    }
+
+    /// [`Heap::alloc`] of an object whose index is its pointer shifted left.
+    pub(crate) fn alloc_indexed(
+        &self,
+        name: &'static str,
+        words: usize,
+        memory: Memory,
+        index_shift: u32,
+        site: Site,
+    ) -> Ptr {
+        let fresh = |number| Block {
             name,
+            index: (number as u64 + 1) << index_shift,
             memory,
             words: (0..words).map(|_| Word::new(0)).collect(),
             frees: AtomicU32::new(0),
@@ -74,23 +91,28 @@ impl<R: Runtime> Heap<R> {
         let number = self.blocks.push_with(fresh);
         let block = self.blocks.get(number).expect("an object that was just made");
         if memory != Memory::Stack {
-            R::allocated(object(number, block), site);
+            R::allocated(block.object(), site);
         }
         number as u64 + 1
     }
 
-    /// `kfree`, `kvfree`: frees an object; NULL is passed over.
-    pub(crate) fn free(&self, ptr: Ptr, site: Site) {
-        let Some((number, block)) = self.block(ptr) else { return };
+    /// `kfree`, `kvfree`: frees an object; NULL is passed over. Answers whether there was one that was still there.
+    pub(crate) fn free(&self, ptr: Ptr, site: Site) -> bool {
+        let Some(block) = self.block(ptr) else { return false };
         match block.memory {
             Memory::Kmalloc => {}
             Memory::Vmalloc => R::might_sleep(site!("vfree")),
-            Memory::Stack => return self.violated("bad free", block.name, site),
+            Memory::Stack | Memory::Static => {
+                self.violated("bad free", block.name, site);
+                return false;
+            }
         }
-        R::freed(object(number, block), site);
-        if block.frees.fetch_add(1, Ordering::Relaxed) != 0 {
+        R::freed(block.object(), site);
+        let first = block.frees.fetch_add(1, Ordering::Relaxed) == 0;
+        if !first {
             self.record("double free", block.name, site);
         }
+        first
     }
 
     /// Reads a field.
@@ -149,16 +171,22 @@ impl<R: Runtime> Heap<R> {
 
     /// Sets a field of an object that nobody else can reach yet. No action.
     pub(crate) fn init(&self, ptr: Ptr, field: usize, value: u64) {
-        self.block(ptr).expect("a fresh object").1.words[field].init(value);
+        self.block(ptr).expect("a fresh object").words[field].init(value);
     }
 
     /// Whether the object was freed. No action.
     pub(crate) fn is_freed(&self, ptr: Ptr) -> bool {
-        self.block(ptr).is_some_and(|(_, block)| block.frees.load(Ordering::Relaxed) != 0)
+        self.block(ptr).is_some_and(|block| block.frees.load(Ordering::Relaxed) != 0)
     }
 
     /// Says that a rule is broken at this moment.
     pub(crate) fn violated(&self, rule: &'static str, name: &'static str, site: Site) {
+        R::violated(rule, name, site);
+        self.record(rule, name, site);
+    }
+
+    /// Records what a checker sees by itself in a scheduled run.
+    pub(crate) fn note(&self, rule: &'static str, name: &'static str, site: Site) {
         self.record(rule, name, site);
     }
 
@@ -167,22 +195,22 @@ impl<R: Runtime> Heap<R> {
         self.harm.lock().clone()
     }
 
-    /// Names and numbers of the objects that were not freed.
-    pub(crate) fn left(&self) -> Vec<(&'static str, Ptr)> {
-        let left = |(number, block): (usize, &Block)| {
-            let leaked = block.memory != Memory::Stack && block.frees.load(Ordering::Relaxed) == 0;
-            leaked.then_some((block.name, number as u64 + 1))
+    /// Names and indices of the objects that were not freed.
+    pub(crate) fn left(&self) -> Vec<(&'static str, u64)> {
+        let left = |(_, block): (usize, &Block)| {
+            let comes_and_goes = matches!(block.memory, Memory::Kmalloc | Memory::Vmalloc);
+            let leaked = comes_and_goes && block.frees.load(Ordering::Relaxed) == 0;
+            leaked.then_some((block.name, block.index))
         };
         self.blocks.iter().filter_map(left).collect()
     }
 
-    fn block(&self, ptr: Ptr) -> Option<(usize, &Block)> {
-        let number = usize::try_from(ptr).ok()?.checked_sub(1)?;
-        Some((number, self.blocks.get(number)?))
+    fn block(&self, ptr: Ptr) -> Option<&Block> {
+        self.blocks.get(usize::try_from(ptr).ok()?.checked_sub(1)?)
     }
 
     fn field(&self, ptr: Ptr, field: usize, site: Site) -> Option<(&Word, &Block)> {
-        let Some((_, block)) = self.block(ptr) else {
+        let Some(block) = self.block(ptr) else {
             let rule = if ptr == 0 { "NULL dereference" } else { "wild pointer" };
             self.violated(rule, "NULL", site);
             return None;
@@ -211,6 +239,8 @@ impl<R: Runtime> Heap<R> {
     }
 }
 
-fn object(number: usize, block: &Block) -> Object<'_> {
-    Object { name: block.name, index: number as u64 + 1, words: &block.words }
+impl Block {
+    fn object(&self) -> Object<'_> {
+        Object { name: self.name, index: self.index, words: &self.words }
+    }
 }

@@ -49,6 +49,7 @@ mod world;
 
 pub use error::Error;
 pub use heap::{Harm, Memory};
+pub use named::Regression;
 pub use program::{Case, Outcome};
 pub use scenario::{Cache, Scenario, SetUp, Shape, Task};
 pub use step::{Fd, FdKind, MAX_VCPUS, MAX_VMS, Step};

@@ -4,11 +4,12 @@
 //! outside the run): then nothing may be left, whatever the tasks did. Before that, no leaf may reach a guest
 //! page that was freed.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use runtime::Runtime;
 use runtime::native::Native;
-use runtime::scheduled::{Instance, NamedThread, Program, Scheduled, Violation};
+use runtime::scheduled::{Instance, NamedThread, ObjectInfo, Program, Scheduled, Violation};
 
 use crate::error::Error;
 use crate::heap::Harm;
@@ -80,9 +81,38 @@ impl Case {
     }
 }
 
+impl FromStr for Case {
+    type Err = Error;
+
+    /// Reads a case's name: scenario, variant and strategy, each by its name or its text.
+    ///
+    /// ```
+    /// use kvm::Case;
+    /// use runtime::scheduled::Program;
+    ///
+    /// let text = "setup cache=filled; task T1: exit; task T2 fds=vm: close vm arm64-7.3 hold=arch helpers=assert";
+    /// let case: Case = text.parse()?;
+    /// assert_eq!(case, case.name().parse()?);
+    /// # Ok::<(), kvm::Error>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let word = |(at, word): (usize, &str)| Some((at, word, word.parse::<Variant>().ok()?));
+        let starts = text.split_whitespace().map(|word| (word.as_ptr().addr() - text.as_ptr().addr(), word));
+        let Some((at, name, variant)) = starts.filter_map(word).last() else {
+            return Err(Error::Case(text.to_owned()));
+        };
+        Self::new(text[..at].trim().parse()?, variant, text[at + name.len()..].trim().parse()?)
+    }
+}
+
 impl Program for Case {
     fn name(&self) -> String {
         format!("{} {} {}", self.scenario.name, self.variant, self.strategy)
+    }
+
+    /// What is left at the end is judged by `end`, after every task has gone.
+    fn lives_on(&self, _object: &ObjectInfo) -> bool {
+        true
     }
 
     fn start(&self) -> Instance {

@@ -1,7 +1,8 @@
 """A workbench for KVM/arm64 stage-2 teardown.
 
 `Stage2` is one stage-2 table, descriptor for descriptor as Linux builds it; `run_ops` runs a script of
-operations on one; `replay` rebuilds the tables of a real machine from a trace and compares them.
+operations on one; `replay` rebuilds the tables of a real machine from a trace and compares them; `overlaps`
+finds in a trace where a VM was torn down by two tasks at once.
 `python -m pyworkbench --help` and `pwb --help` list what there is on the command line.
 
 Example:
@@ -25,6 +26,7 @@ from pyworkbench.errors import (
     TableError,
     WorkbenchError,
 )
+from pyworkbench.overlap import Overlap, TraceOverlaps, find_overlaps, overlaps
 from pyworkbench.table import Leaf, Stage2, run_ops
 
 __all__ = [
@@ -34,11 +36,15 @@ __all__ = [
     "DebugExtensionWarning",
     "InputError",
     "Leaf",
+    "Overlap",
     "Replay",
     "Stage2",
     "StaleExtensionWarning",
     "TableError",
+    "TraceOverlaps",
     "WorkbenchError",
+    "find_overlaps",
+    "overlaps",
     "replay",
     "run_ops",
 ]

@@ -10,6 +10,7 @@
 //! lack in good faith (events that the kernel dropped, a beginning in the middle) is named in the result.
 //! What is not: a trace holds what its probes saw; a change to a table that none of them sees is a difference.
 
+mod calls;
 mod compare;
 mod directory;
 mod env;
@@ -18,8 +19,10 @@ mod fields;
 mod ftrace;
 mod invalidations;
 mod json;
+mod ladder;
 mod line;
 mod lock_stat;
+mod overlap;
 mod packed;
 mod probes;
 mod ptdump;
@@ -38,7 +41,9 @@ pub use error::{CaptureError, Place};
 pub use fields::LockFlags;
 pub use ftrace::parse_ftrace;
 pub use invalidations::{InvalidationDifference, Invalidations};
+pub use ladder::{Ladder, Step};
 pub use lock_stat::{ContentionPoint, LockStat, LockStatRow, PointKind, Side, parse_lock_stat};
+pub use overlap::{Overlap, OverlapSide, Shared, TraceOverlaps, overlaps, overlaps_in};
 pub use packed::parse_ops;
 pub use ptdump::{Dump, DumpFlags, Range, parse_ptdump};
 pub use record::{Comm, Event, Record, SnapshotMark};

@@ -7,12 +7,14 @@
 
 mod address;
 mod capture;
+mod dicts;
 mod enter;
 mod errors;
 mod frames;
 mod history;
 mod leaf;
 mod measure;
+mod overlap;
 mod pieces;
 mod prot;
 mod provenance;
@@ -30,6 +32,8 @@ mod _core {
     use crate::enter::panic_in_core;
     #[pymodule_export]
     use crate::measure::sweep;
+    #[pymodule_export]
+    use crate::overlap::overlaps;
     #[pymodule_export]
     use crate::provenance::{build_id, build_profile, source_id};
     #[pymodule_export]

@@ -89,8 +89,7 @@ pub struct TraceOverlaps {
 ///
 /// Errors: [`CaptureError`] for the first file that is none, or that is damaged.
 pub fn overlaps_in(path: &Path, source: Source) -> Result<Vec<TraceOverlaps>, CaptureError> {
-    let traces = if path.is_dir() { below(path, source)? } else { vec![read(path)?] };
-    Ok(traces
+    Ok(traces_at(path, source)?
         .into_iter()
         .map(|(file, trace)| {
             let overlaps = overlaps(&trace);
@@ -160,8 +159,13 @@ fn overlap<'a>(calls: &Calls<'a>, first: &Call<'a>, second: &Call<'a>) -> Overla
     }
 }
 
+/// The trace at `path`, or every trace in a directory and below it; each with its file.
+pub(crate) fn traces_at(path: &Path, source: Source) -> Result<Vec<(String, Trace)>, CaptureError> {
+    if path.is_dir() { below(path, source) } else { Ok(vec![read(path)?]) }
+}
+
 /// A file of any name: packed operations if it begins as JSON does.
-pub(crate) fn read(path: &Path) -> Result<(String, Trace), CaptureError> {
+fn read(path: &Path) -> Result<(String, Trace), CaptureError> {
     let name = path.display().to_string();
     let bytes = fs::read(path).map_err(|source| CaptureError::Io { path: name.clone(), source })?;
     let trace =

@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::HashMap;
+use std::fmt::Write;
 
 use capture::{Overlap, Shared, Source, Trace, overlaps, overlaps_in, parse_ftrace, parse_ops};
 use common::{Directory, bytes, captures, text};
@@ -171,7 +172,7 @@ fn trace(lines: &str) -> Trace {
         } else {
             format!("({function}+0x0/0x80)")
         };
-        text += &format!("  {}-{pid} [00{cpu}] d..1. 1.{time:06}: {event}: {place}{fields}\n", words[0]);
+        writeln!(text, "  {}-{pid} [00{cpu}] d..1. 1.{time:06}: {event}: {place}{fields}", words[0]).unwrap();
     }
     parse_ftrace(text.as_bytes(), "trace.txt").unwrap()
 }

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from pyworkbench import Replay, TraceOverlaps, WorkbenchError, find_overlaps, replay, run_ops
+from pyworkbench import Replay, TraceOverlaps, WorkbenchError, find_overlaps, kasan, replay, run_ops
 from pyworkbench._options import takes_fields_of
 from pyworkbench.capture import Source
 from pyworkbench.sweep import SweepSpec, spec_of, sweep
@@ -73,6 +73,24 @@ def overlap_command(
                 print(json.dumps(one.as_json()))
         else:
             show_overlaps(found)
+
+
+@app.command("kasan")
+def kasan_command(
+    console: Annotated[
+        Path, typer.Argument(help="A kernel's log, plain or gzip; or a directory with console.txt or dmesg.")
+    ],
+    trace: Annotated[
+        Path | None, typer.Option(help="By which trace to name objects, rather than by those beside the log.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each report.")] = False,
+) -> None:
+    """Read KASAN's reports out of a kernel's log: what happened to which object, and the call chains of both sides."""
+    reports = kasan(console, trace=trace)
+    for report in reports:
+        print(json.dumps(report.as_json()) if as_json else f"{console}:{report.line}: {report}\n")
+    if not as_json:
+        print(f"{len(reports)} reports")
 
 
 @app.command("sweep")

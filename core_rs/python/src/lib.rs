@@ -7,6 +7,7 @@
 
 mod address;
 mod capture;
+mod console;
 mod dicts;
 mod enter;
 mod errors;
@@ -28,6 +29,8 @@ use pyo3::pymodule;
 mod _core {
     #[pymodule_export]
     use crate::capture::replay;
+    #[pymodule_export]
+    use crate::console::{compare_chains, kasan};
     #[pymodule_export]
     use crate::enter::panic_in_core;
     #[pymodule_export]

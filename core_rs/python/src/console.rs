@@ -12,17 +12,18 @@ use crate::errors::Error;
 
 #[pyfunction]
 #[pyo3(signature = (console, *, trace))]
-pub(crate) fn kasan<'py>(
-    py: Python<'py>,
+pub(crate) fn kasan(
+    py: Python<'_>,
     console: PathBuf,
     trace: Option<PathBuf>,
-) -> Result<Vec<Bound<'py, PyDict>>, Error> {
+) -> Result<Vec<Bound<'_, PyDict>>, Error> {
     let reports = enter_long(py, move |_| kasan_in(&console, trace.as_deref()))?;
     Ok(list(reports, |report| describe(py, report))?)
 }
 
 /// What is modelled of two chains of calls, outermost first, and how many calls they have in common from there.
 #[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "PyO3 hands lists over by value")]
 pub(crate) fn compare_chains(
     one: Vec<String>,
     other: Vec<String>,

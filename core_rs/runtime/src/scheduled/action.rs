@@ -111,6 +111,8 @@ pub enum Effect {
     None,
     /// Read this value, and left it: loads, and a `CompareExchange` that fails.
     Read(u64),
+    /// `AwaitChange`: the value that was seen before. Known before it is taken.
+    Seen(u64),
     /// Wrote a word.
     Wrote {
         /// What it held.

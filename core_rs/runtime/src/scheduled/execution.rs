@@ -29,8 +29,35 @@ pub struct Execution {
     pub objects: Vec<ObjectInfo>,
     /// The actions in their order. The thread of each is what [`Replay`](super::Replay) repeats.
     pub actions: Vec<Action>,
+    /// The next action of each thread that has not ended.
+    pub pending: Vec<Action>,
+    /// Cycles of threads that wait for each other, in the order in which they closed.
+    pub deadlocks: Vec<Deadlock>,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+impl Default for Execution {
+    /// An execution of nothing.
+    fn default() -> Self {
+        Self {
+            threads: Vec::new(),
+            objects: Vec::new(),
+            actions: Vec::new(),
+            pending: Vec::new(),
+            deadlocks: Vec::new(),
+            outcome: Outcome::Finished,
+        }
+    }
+}
+
+/// Threads that wait for each other, each for the next and the last for the first: none of them ever goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deadlock {
+    /// How many actions had been taken when the cycle closed.
+    pub after: usize,
+    /// The threads that wait, from the one that came last.
+    pub cycle: Vec<Waiting>,
 }
 
 /// How an execution ended.
@@ -56,7 +83,7 @@ pub enum Outcome {
 pub struct Waiting {
     /// What it cannot do.
     pub action: Action,
-    /// The threads that hold what it waits for, in ascending order; itself among them, perhaps.
+    /// The threads that must do something first: that hold what it waits for, in ascending order; itself among them, perhaps.
     pub holders: Vec<usize>,
 }
 
@@ -68,6 +95,16 @@ pub struct Waiting {
 /// # Panics
 /// When called inside a run.
 pub fn run(threads: Vec<NamedThread>, policy: &mut dyn Policy) -> Execution {
+    let mut execution = Execution::default();
+    run_into(threads, policy, &mut execution);
+    execution
+}
+
+/// [`run`] into an execution that is there already, whose memory is used again.
+///
+/// # Panics
+/// When called inside a run.
+pub fn run_into(threads: Vec<NamedThread>, policy: &mut dyn Policy, execution: &mut Execution) {
     let (names, work): (Vec<_>, Vec<_>) = threads.into_iter().unzip();
     let mut driver = Driver::enter(names);
     let outcome = driver.start(work).unwrap_or_else(|| driver.drive(policy));
@@ -75,8 +112,7 @@ pub fn run(threads: Vec<NamedThread>, policy: &mut dyn Policy) -> Execution {
         driver.end_worker();
     }
     driver.unwind();
-    let model = MODEL.take().expect("a run is under way");
-    model.into_execution(outcome)
+    MODEL.take().expect("a run is under way").end(outcome, execution);
 }
 
 thread_local! {
@@ -119,7 +155,8 @@ pub(super) fn act(kind: Kind, site: Site, prepare: impl FnOnce(&mut Model) -> (O
     let unwinding = std::thread::panicking();
     model(|model| {
         let (target, detail) = prepare(model);
-        let action = Action { thread: model.running, kind, target, site };
+        let effect = detail.effect();
+        let action = Action { thread: model.running, kind, target, site, effect };
         let pending = Pending { action, detail };
         if unwinding {
             model.apply(&pending);
@@ -187,6 +224,7 @@ impl Driver {
             if let Some(panicked) = self.resume(thread) {
                 return panicked;
             }
+            model(|model| model.note_deadlock(thread));
         }
     }
 
@@ -260,9 +298,9 @@ impl Drop for Driver {
 fn run_work() {
     loop {
         act(Kind::RcuWork, site!("rcu:work"), |model| (Some(model.rcu()), Detail::None));
-        let Some(work) = model(Model::oldest_work) else { return };
+        let Some((effect, work)) = model(Model::oldest_work) else { return };
         work();
-        model(Model::work_done);
+        act(Kind::RcuWorkDone, site!("rcu:done"), |model| (Some(model.rcu()), Detail::Work(effect)));
     }
 }
 

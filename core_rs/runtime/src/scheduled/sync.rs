@@ -65,12 +65,18 @@ fn end_section(place: Place<'_>, end: Kind, section: u64, site: Site) {
     act(end, site, |model| (Some(place.target(model)), Detail::Section(section)));
 }
 
+fn assert_held(place: Place<'_>, site: Site) {
+    if scheduled() {
+        act(Kind::AssertHeld, site, |model| (Some(place.target(model)), Detail::None));
+    }
+}
+
 fn synchronize(place: Place<'_>, site: Site) {
     if scheduled() {
         act(Kind::Synchronize, site, |model| (Some(place.target(model)), Detail::None));
         act(Kind::Synchronized, site, |model| {
             let target = place.target(model);
-            (Some(target), Detail::Limit(model.sections(target)))
+            (Some(target), Detail::Sections(model.sections(target)))
         });
     }
 }
@@ -96,6 +102,10 @@ impl Lock {
     pub(super) fn lock(&self, site: Site) -> LockGuard<'_> {
         let place = Place::Tagged(&self.tag, self.name, ObjectClass::Lock(self.class));
         LockGuard { _hold: Hold::take(place, Kind::Lock, Kind::Unlock, site) }
+    }
+
+    pub(super) fn assert_held(&self, site: Site) {
+        assert_held(Place::Tagged(&self.tag, self.name, ObjectClass::Lock(self.class)), site);
     }
 }
 
@@ -128,6 +138,10 @@ impl RwLock {
 
     pub(super) fn write(&self, site: Site) -> WriteGuard<'_> {
         WriteGuard { hold: Hold::take(self.place(), Kind::Write, Kind::WriteUnlock, site) }
+    }
+
+    pub(super) fn assert_held_write(&self, site: Site) {
+        assert_held(self.place(), site);
     }
 
     fn place(&self) -> Place<'_> {
@@ -209,7 +223,7 @@ pub(super) fn synchronize_rcu(site: Site) {
 pub(super) fn rcu_barrier(site: Site) {
     if scheduled() {
         act(Kind::RcuBarrier, site, |model| (Some(model.rcu()), Detail::None));
-        act(Kind::RcuBarrierOver, site, |model| (Some(model.rcu()), Detail::Limit(model.handed_over())));
+        act(Kind::RcuBarrierOver, site, |model| (Some(model.rcu()), Detail::Barrier(model.handed_over())));
     }
 }
 

@@ -162,7 +162,11 @@ impl<'a> Explorer<'a> {
         let abandoned = execution.outcome == Outcome::Abandoned;
         if abandoned && execution.actions.len() < shared {
             let thread = execution.pending.first().map_or(0, |action| action.thread);
-            return Err(Error::Diverged { program: self.name.clone(), action: execution.actions.len(), thread });
+            return Err(Error::Diverged {
+                program: self.name.clone(),
+                action: execution.actions.len(),
+                thread,
+            });
         }
         let violations = if execution.outcome == Outcome::Finished { (instance.end)() } else { Vec::new() };
         let ordered = search.ordered();

@@ -1,9 +1,9 @@
-//! What the program says of the end of its executions, and panics.
+//! What the program says of an action or of the end of its executions, and panics.
 //!
 //! Guarantee: every [`Violation`] is harm; one whose rule is the name of a kind of harm, such as `leak`, is of
 //! that kind.
 
-use runtime::scheduled::{Outcome, Violation};
+use runtime::scheduled::{self, Outcome, Violation};
 
 use super::{Checker, View};
 use crate::finding::{Kind, Mark, Observed, Role};
@@ -21,6 +21,17 @@ impl Checker for Lifecycle {
             let what = if kind == Kind::Lifecycle { format!("{rule}: {what}") } else { what.clone() };
             Observed { kind, object: object.clone(), what, at: end, steps: Vec::new() }
         }));
+        for (at, action) in execution.actions.iter().enumerate() {
+            if let scheduled::Kind::Violated { rule, object } = action.kind {
+                found.push(Observed {
+                    kind: Kind::of_rule(rule),
+                    object: object.to_owned(),
+                    what: format!("{rule}: {object}"),
+                    at,
+                    steps: vec![Mark::on(Role::Used, execution, at)],
+                });
+            }
+        }
         if let Outcome::Panicked { thread, message } = &execution.outcome {
             let last = execution.actions.iter().rposition(|action| action.thread == *thread);
             found.push(Observed {

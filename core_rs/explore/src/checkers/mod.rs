@@ -81,15 +81,8 @@ pub enum Name {
 
 impl Name {
     /// Every checker.
-    pub const ALL: [Self; 7] = [
-        Self::Memory,
-        Self::Race,
-        Self::Lockdep,
-        Self::Deadlock,
-        Self::Stall,
-        Self::Tlb,
-        Self::Lifecycle,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Memory, Self::Race, Self::Lockdep, Self::Deadlock, Self::Stall, Self::Tlb, Self::Lifecycle];
 
     /// As people write it.
     pub fn as_str(self) -> &'static str {

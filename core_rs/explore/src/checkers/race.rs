@@ -131,7 +131,8 @@ impl Race {
 
     /// The number of an action's word.
     fn word(&mut self, action: &Action) -> usize {
-        let (object, word) = action.target.map_or((0, 0), |target| (target.object as u32, target.word as u32));
+        let (object, word) =
+            action.target.map_or((0, 0), |target| (target.object as u32, target.word as u32));
         let known = self.index.iter().find(|known| (known.0, known.1) == (object, word));
         if let Some((_, _, number)) = known {
             return *number as usize;

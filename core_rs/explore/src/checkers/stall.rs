@@ -75,7 +75,9 @@ fn told(execution: &Execution, at: usize, bound: usize) -> Observed {
     Observed {
         kind: Found::Stall,
         object: thread.clone(),
-        what: format!("{thread} visits more than {bound} table entries without a point where the scheduler may run"),
+        what: format!(
+            "{thread} visits more than {bound} table entries without a point where the scheduler may run"
+        ),
         at,
         steps: vec![Mark::on(Role::Used, execution, at)],
     }

@@ -34,7 +34,9 @@ impl Checker for Tlb {
         for (at, action) in execution.actions.iter().enumerate() {
             match (action.kind, action.effect) {
                 (Kind::Allocate | Kind::Free, _) => {
-                    let Some(object) = action.target.map(|target| execution.objects[target.object]) else { continue };
+                    let Some(object) = action.target.map(|target| execution.objects[target.object]) else {
+                        continue;
+                    };
                     if object.name == GUEST_PAGE {
                         self.free.retain(|(page, _)| *page != object.index);
                         if action.kind == Kind::Free {
@@ -48,7 +50,9 @@ impl Checker for Tlb {
                         found.push(Observed {
                             kind: Found::StaleTranslation,
                             object: format!("{GUEST_PAGE} {page:#x}"),
-                            what: format!("the translation of {ipa:#x} to {pa:#x} is used after its page was freed"),
+                            what: format!(
+                                "the translation of {ipa:#x} to {pa:#x} is used after its page was freed"
+                            ),
                             at,
                             steps: vec![
                                 Mark::on(Role::Used, execution, at),

@@ -107,7 +107,10 @@ impl Dpor {
         node.preemptions = 0;
         if let (Some(parent), Some(last)) = (known.last(), taken.last()) {
             node.sleep.extend(
-                parent.sleep.iter().filter(|sleeper| sleeper.thread != last.thread && !dependent(sleeper, last)),
+                parent
+                    .sleep
+                    .iter()
+                    .filter(|sleeper| sleeper.thread != last.thread && !dependent(sleeper, last)),
             );
             node.sleeping = mask(&node.sleep);
             node.preemptions = parent.preemptions + usize::from(parent.preempts(last.thread));
@@ -234,7 +237,9 @@ enum Before {
 fn possible_before(race: Race, actions: &[Action], second: &Action, causality: &Causality) -> Before {
     let first = &actions[race.first];
     match (second.kind, second.effect, first.kind, first.effect) {
-        (Kind::AwaitChange, Effect::Seen(seen), _, Effect::Wrote { before, .. }) if before == seen => Before::Never,
+        (Kind::AwaitChange, Effect::Seen(seen), _, Effect::Wrote { before, .. }) if before == seen => {
+            Before::Never
+        }
         (Kind::Write, _, Kind::Read, _) => {
             let others = readers(race, actions, second, causality);
             if others == 0 { Before::Yes } else { Before::Perhaps }

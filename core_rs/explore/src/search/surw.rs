@@ -97,7 +97,8 @@ impl Search for Surw {
         let waits = |search: &Self, action: &Action| {
             search.interesting(action) && search.intended.is_some_and(|intended| intended != action.thread)
         };
-        let free: Vec<_> = enabled.iter().filter(|action| !waits(self, action)).map(|action| action.thread).collect();
+        let free: Vec<_> =
+            enabled.iter().filter(|action| !waits(self, action)).map(|action| action.thread).collect();
         let thread = match self.random.choice(free) {
             Some(thread) => thread,
             None => {

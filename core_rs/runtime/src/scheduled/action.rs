@@ -79,6 +79,13 @@ pub enum Kind {
     RcuBarrierOver,
     /// Says that a lock is held; the [`Effect`] tells whether it is.
     AssertHeld,
+    /// Says that a rule is broken, which is harm.
+    Violated {
+        /// The rule, by a short name such as `NULL dereference`.
+        rule: &'static str,
+        /// What it is broken for, by its name.
+        object: &'static str,
+    },
     /// Passes a place that may sleep.
     MightSleep,
     /// Passes a voluntary reschedule point.

@@ -169,6 +169,19 @@ pub(super) fn act(kind: Kind, site: Site, prepare: impl FnOnce(&mut Model) -> (O
     }
 }
 
+/// Carries out the running thread's actions inside `look` at once, unrecorded.
+pub(super) fn muted<T>(look: impl FnOnce() -> T) -> T {
+    /// Ends the silence, also when `look` panics.
+    struct Restore(*const Yielder<(), ()>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            YIELDER.set(self.0);
+        }
+    }
+    let _restore = Restore(YIELDER.replace(ptr::null()));
+    look()
+}
+
 #[allow(unsafe_code)]
 fn suspend() {
     // SAFETY: `resume` sets the pointer to the yielder of the coroutine that it resumes, and resets

@@ -32,7 +32,7 @@
 //!   `RcuWorkDone` and an `RcuBarrierOver` that waited for it;
 //! - cache, use or invalidate overlapping translations, unless both use or both invalidate them.
 //!
-//! `AssertHeld`, `MightSleep` and `CondResched` depend on nothing. [`dependent`] is this list as code.
+//! `AssertHeld`, `Violated`, `MightSleep` and `CondResched` depend on nothing. [`dependent`] is this list as code.
 //!
 //! # Objects
 //! An object that was freed goes on to be the target of accesses to its words, and of a second `Free`, until
@@ -67,7 +67,7 @@ use std::sync::atomic::Ordering;
 
 use crate::{Access, LockClass, Object, Runtime, Site, Word};
 
-use execution::{act, in_a_run, model, scheduled, set_up};
+use execution::{act, in_a_run, model, muted, scheduled, set_up};
 use model::Detail;
 use objects::ObjectKey;
 
@@ -240,6 +240,14 @@ impl Runtime for Scheduled {
 
     fn assert_held_write(lock: &RwLock, site: Site) {
         lock.assert_held_write(site);
+    }
+
+    fn violated(rule: &'static str, object: &'static str, site: Site) {
+        pass(Kind::Violated { rule, object }, site);
+    }
+
+    fn observe<T>(look: impl FnOnce() -> T) -> T {
+        muted(look)
     }
 
     fn might_sleep(site: Site) {

@@ -713,3 +713,20 @@ fn an_execution_is_not_finished_while_the_work_it_handed_over_waits() {
     let Outcome::Deadlock(waiting) = in_order(vec![keeps]).outcome else { panic!("the work cannot end") };
     assert_eq!((waiting[0].action.thread, waiting[0].holders.clone()), (1, vec![0]));
 }
+
+#[test]
+fn an_observation_is_no_action_and_a_violation_is_one() {
+    let seen = Rc::new(Cell::new(0));
+    let look = {
+        let seen = Rc::clone(&seen);
+        thread("T1", move || {
+            let word = Word::new(7);
+            seen.set(S::observe(|| load(&word)));
+            S::violated("NULL dereference", "kvm", site!("look"));
+        })
+    };
+    let execution = run(vec![look], &mut Replay(vec![]));
+    assert_eq!(seen.get(), 7);
+    let kinds: Vec<_> = execution.actions.iter().map(|action| action.kind).collect();
+    assert_eq!(kinds, [Kind::Violated { rule: "NULL dereference", object: "kvm" }]);
+}

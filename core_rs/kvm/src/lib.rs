@@ -1,0 +1,56 @@
+//! The life cycle of a KVM virtual machine as far as it bears on the teardown of its stage-2 table.
+//!
+//! Objects, counts, locks and read sections are the kernel's, step by step, and sites have the kernel's function
+//! names; the table is [`stage2::Table`]. What differs between kernels is a [`Variant`], what was proposed
+//! against the race of May 2026 is a [`Strategy`], and who does what is a [`Scenario`]; the three make a
+//! [`Case`], which an explorer runs on coroutines and [`Case::run_on_threads`] on real threads.
+//!
+//! ```
+//! use kvm::Case;
+//! use runtime::scheduled::{Outcome, Program, Replay, run};
+//!
+//! let case = Case::new("flush-race".parse()?, "arm64-7.3".parse()?, "claim-under-lock".parse()?)?;
+//! let instance = case.start();
+//! let execution = run(instance.threads, &mut Replay(vec![])); // one thread after the other
+//! assert_eq!(execution.outcome, Outcome::Finished);
+//! assert_eq!((instance.end)(), []);
+//! # Ok::<(), kvm::Error>(())
+//! ```
+//!
+//! # Lock order
+//! `kvm->lock` outside `slots_lock` outside `mmu_lock`, which is innermost but for the notifier list's spinlock;
+//! `synchronize_srcu(&kvm->srcu)` is called inside `slots_lock`. Nothing here checks the order: explorers do.
+//!
+//! # What is left out
+//! Interrupts, devices but for the reference they hold, the swap count of memslots (`mn_active_invalidate_count`),
+//! file-backed memory, pKVM. Nothing that is left out takes or drops one of the locks or counts that are modelled.
+
+mod error;
+mod heap;
+mod memory_cache;
+mod memslots;
+mod mm;
+mod mmu;
+mod mmu_lock;
+mod named;
+mod nested;
+mod notifier;
+mod plain_table;
+mod program;
+mod scenario;
+mod slots;
+mod step;
+mod strategy;
+mod task;
+mod variant;
+mod vcpu;
+mod vm;
+mod world;
+
+pub use error::Error;
+pub use heap::{Harm, Memory};
+pub use program::{Case, Outcome};
+pub use scenario::{Cache, Scenario, SetUp, Shape, Task};
+pub use step::{Fd, FdKind, MAX_VCPUS, MAX_VMS, Step};
+pub use strategy::{Helpers, Hold, Part, Strategy};
+pub use variant::{Arch, Destroy, Nested, Variant};

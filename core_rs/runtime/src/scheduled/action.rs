@@ -118,6 +118,8 @@ pub enum Effect {
     None,
     /// Read this value, and left it: loads, and a `CompareExchange` that fails.
     Read(u64),
+    /// `AwaitChange`: the value that was seen before. Known before it is taken.
+    Seen(u64),
     /// Wrote a word.
     Wrote {
         /// What it held.

@@ -75,7 +75,8 @@ impl Detail {
             Self::Sections(limit) => Effect::SectionsBelow(limit),
             Self::Barrier(work) => Effect::WorkBelow(work),
             Self::Work(effect) => effect,
-            Self::None | Self::Await { .. } | Self::Object(_) => Effect::None,
+            Self::Await { seen, .. } => Effect::Seen(seen),
+            Self::None | Self::Object(_) => Effect::None,
         }
     }
 }

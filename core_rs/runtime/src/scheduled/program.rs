@@ -1,6 +1,6 @@
 //! What can be executed again and again.
 
-use super::NamedThread;
+use super::{NamedThread, ObjectInfo};
 
 /// Threads over a set-up, made afresh for each execution.
 ///
@@ -12,6 +12,12 @@ pub trait Program: Sync {
 
     /// Makes the set-up, outside a run, and the threads.
     fn start(&self) -> Instance;
+
+    /// Whether an object that was allocated may be there when all is over: it is no leak then. Programs that
+    /// know better at the end of each execution answer `true`, and tell of leaks as [`Violation`]s.
+    fn lives_on(&self, _object: &ObjectInfo) -> bool {
+        false
+    }
 }
 
 /// A program that is ready to run.

@@ -1,0 +1,232 @@
+//! What is found wrong: its kind, its object by name, and where it comes from.
+
+use std::fmt;
+
+use runtime::scheduled::Execution;
+
+use crate::schedule::Schedule;
+
+/// The kinds of findings, those that are harm first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// An access to an object that was freed.
+    UseAfterFree,
+    /// An object that was freed is freed again.
+    DoubleFree,
+    /// A reference count falls below zero.
+    CountUnderflow,
+    /// A cached translation is used after the page behind it was freed.
+    StaleTranslation,
+    /// Threads wait for each other, or for something that never comes.
+    Deadlock,
+    /// A place that may sleep is passed with a spinning lock held, or in an RCU section.
+    SleepInAtomic,
+    /// Too much work between two points where the scheduler may run.
+    Stall,
+    /// A thread panicked: the code under study broke an invariant of its own.
+    Panic,
+    /// What must hold when all is over does not.
+    Lifecycle,
+    /// An object is left when all is over.
+    Leak,
+    /// Two accesses to a word, not both reads, at least one of them plain, and nothing orders them.
+    DataRace,
+    /// Locks are taken in orders that together make a cycle.
+    LockOrder,
+    /// A lock, or another of its class, is taken by a thread that holds it.
+    LockRecursion,
+    /// A grace period is waited for inside a section of its own domain.
+    SelfWait,
+    /// A lock that is asserted to be held is not.
+    NotHeld,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 15] = [
+        Self::UseAfterFree,
+        Self::DoubleFree,
+        Self::CountUnderflow,
+        Self::StaleTranslation,
+        Self::Deadlock,
+        Self::SleepInAtomic,
+        Self::Stall,
+        Self::Panic,
+        Self::Lifecycle,
+        Self::Leak,
+        Self::DataRace,
+        Self::LockOrder,
+        Self::LockRecursion,
+        Self::SelfWait,
+        Self::NotHeld,
+    ];
+
+    /// Whether it decides a verdict. Data races and broken rules, which no execution turned into anything worse,
+    /// do not.
+    pub fn is_harm(self) -> bool {
+        self <= Self::Leak
+    }
+
+    /// Its name, as in frames and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UseAfterFree => "use-after-free",
+            Self::DoubleFree => "double-free",
+            Self::CountUnderflow => "count-underflow",
+            Self::StaleTranslation => "stale-translation",
+            Self::Deadlock => "deadlock",
+            Self::SleepInAtomic => "sleep-in-atomic",
+            Self::Stall => "stall",
+            Self::Panic => "panic",
+            Self::Lifecycle => "lifecycle",
+            Self::Leak => "leak",
+            Self::DataRace => "data-race",
+            Self::LockOrder => "lock-order",
+            Self::LockRecursion => "lock-recursion",
+            Self::SelfWait => "self-wait",
+            Self::NotHeld => "not-held",
+        }
+    }
+
+    /// The kind of a violation, by the rule that the program names: a kind's own name is that kind.
+    pub fn of_rule(rule: &str) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.is_harm() && kind.name() == rule).unwrap_or(Self::Lifecycle)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What part an action plays in a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// The object was allocated.
+    Allocated,
+    /// It was freed.
+    Freed,
+    /// It was used, or where the finding shows.
+    Used,
+    /// A lock or section that is held was taken.
+    Took,
+    /// A thread waits, or came to wait.
+    Waits,
+}
+
+impl Role {
+    /// What a report calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allocated => "allocated",
+            Self::Freed => "freed",
+            Self::Used => "used",
+            Self::Took => "took",
+            Self::Waits => "waits",
+        }
+    }
+}
+
+/// Something wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Of what kind.
+    pub kind: Kind,
+    /// The object, lock or domain, by name.
+    pub object: String,
+    /// What is wrong, in a sentence.
+    pub what: String,
+    /// Where it comes from, in the order in which a kernel's report tells it: use first, then where it was
+    /// allocated, then where it was freed.
+    pub steps: Vec<Step>,
+    /// The execution that shows it: the first that did, or a shorter one.
+    pub schedule: Schedule,
+    /// The number of the first execution that showed it, from 1 up.
+    pub first_execution: u64,
+    /// How many executions showed it.
+    pub executions: u64,
+}
+
+/// An action that a finding is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its part.
+    pub role: Role,
+    /// The name of its thread.
+    pub thread: String,
+    /// Where in the code under study.
+    pub site: &'static str,
+    /// The number of the action in the execution, from 0 up; for a thread that waits, that of its last.
+    pub action: usize,
+}
+
+/// A finding as a checker reports it: cheap, and in terms of its execution.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// Of what kind.
+    pub kind: Kind,
+    /// The object's name.
+    pub object: String,
+    /// What is wrong, in a sentence.
+    pub what: String,
+    /// The action that shows it; the number of actions when it shows at the end.
+    pub at: usize,
+    /// The actions it is about, each with its part.
+    pub steps: Vec<Mark>,
+}
+
+/// An action of an execution, or one that a thread was about to take.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    /// Its part.
+    pub role: Role,
+    /// Its thread.
+    pub thread: usize,
+    /// Where.
+    pub site: &'static str,
+    /// Its number, or that of its thread's last.
+    pub action: usize,
+}
+
+impl Mark {
+    /// A mark on an action that was taken.
+    pub fn on(role: Role, execution: &Execution, action: usize) -> Self {
+        let taken = &execution.actions[action];
+        Self { role, thread: taken.thread, site: taken.site.name(), action }
+    }
+}
+
+/// What makes two observations the same finding.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    kind: Kind,
+    object: String,
+    sites: Vec<(Role, &'static str)>,
+}
+
+impl Observed {
+    pub(crate) fn key(&self) -> Key {
+        let mut sites: Vec<_> = self.steps.iter().map(|step| (step.role, step.site)).collect();
+        sites.sort_unstable();
+        Key { kind: self.kind, object: self.object.clone(), sites }
+    }
+
+    pub(crate) fn told(self, execution: &Execution, schedule: Schedule, number: u64) -> Finding {
+        let step = |mark: &Mark| Step {
+            role: mark.role,
+            thread: execution.threads[mark.thread].clone(),
+            site: mark.site,
+            action: mark.action,
+        };
+        Finding {
+            kind: self.kind,
+            object: self.object,
+            what: self.what,
+            steps: self.steps.iter().map(step).collect(),
+            schedule,
+            first_execution: number,
+            executions: 1,
+        }
+    }
+}

@@ -44,9 +44,9 @@ fn a_thread_that_is_not_tried_somewhere_makes_traces_go_missing() {
         assert!(defective.traces.is_subset(&dfs.traces));
         defective.traces != dfs.traces
     };
-    assert!(noticed(1), "the first of all");
-    let some = (1..=20).filter(|n| noticed(*n)).count();
-    assert!(some > 10, "{some} of 20: another race may lead to what one left out");
+    for n in 1..=5 {
+        assert!(noticed(n), "every {n}-th is left out");
+    }
 }
 
 #[test]

@@ -157,6 +157,11 @@ impl Causality {
         &self.clocks[event * self.stride..(event + 1) * self.stride]
     }
 
+    /// The event's thread.
+    pub fn thread(&self, event: usize) -> usize {
+        self.events[event].thread as usize
+    }
+
     /// The event's number among those of its thread, from 1 up.
     pub fn number(&self, event: usize) -> u32 {
         self.events[event].number

@@ -16,25 +16,21 @@ impl Checker for Deadlock {
     fn check(&mut self, view: &View<'_>, found: &mut Vec<Observed>) {
         let execution = view.execution;
         for deadlock in &execution.deadlocks {
-            found.push(told(execution, &deadlock.cycle, deadlock.after));
+            found.push(told(execution, &deadlock.cycle, deadlock.after, deadlock.after - 1));
         }
         if let (Outcome::Deadlock(waiting), true) = (&execution.outcome, execution.deadlocks.is_empty()) {
-            found.push(told(execution, waiting, execution.actions.len()));
+            let end = execution.actions.len();
+            found.push(told(execution, waiting, end, end));
         }
     }
 }
 
-fn told(execution: &Execution, waiting: &[Waiting], after: usize) -> Observed {
-    let name =
-        |wait: &Waiting| wait.action.target.map_or("?", |target| execution.objects[target.object].name);
+fn told(execution: &Execution, waiting: &[Waiting], after: usize, at: usize) -> Observed {
+    let name = |wait: &Waiting| wait.action.target.map_or("?", |target| execution.objects[target.object].name);
     let mut names: Vec<_> = waiting.iter().map(name).collect();
     let what = waiting.iter().map(|wait| {
         let holders: Vec<_> = wait.holders.iter().map(|holder| execution.threads[*holder].as_str()).collect();
-        let by = if holders.is_empty() {
-            String::new()
-        } else {
-            format!(", which is up to {}", holders.join(", "))
-        };
+        let by = if holders.is_empty() { String::new() } else { format!(", which is up to {}", holders.join(", ")) };
         format!("{} waits for {}{by}", execution.threads[wait.action.thread], name(wait))
     });
     let what = what.collect::<Vec<_>>().join("; ");
@@ -46,5 +42,5 @@ fn told(execution: &Execution, waiting: &[Waiting], after: usize) -> Observed {
     let steps = steps.collect();
     names.sort_unstable();
     names.dedup();
-    Observed { kind: Kind::Deadlock, object: names.join(", "), what, at: after.saturating_sub(1), steps }
+    Observed { kind: Kind::Deadlock, object: names.join(", "), what, at, steps }
 }

@@ -96,11 +96,11 @@ impl FromStr for Case {
     /// # Ok::<(), kvm::Error>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, Error> {
-        let word = |(at, word): (usize, &str)| Some((at, word, word.parse::<Variant>().ok()?));
-        let starts = text.split_whitespace().map(|word| (word.as_ptr().addr() - text.as_ptr().addr(), word));
-        let Some((at, name, variant)) = starts.filter_map(word).last() else {
+        let variants = text.split_whitespace().filter_map(|word| Some((word, word.parse::<Variant>().ok()?)));
+        let Some((name, variant)) = variants.last() else {
             return Err(Error::Case(text.to_owned()));
         };
+        let at = name.as_ptr().addr() - text.as_ptr().addr();
         Self::new(text[..at].trim().parse()?, variant, text[at + name.len()..].trim().parse()?)
     }
 }
@@ -129,7 +129,7 @@ impl Program for Case {
 /// Looks at the end of an execution.
 fn judge<R: Runtime>(world: &World<R>) -> Vec<Violation> {
     let reached = world.reached_after_free().into_iter().map(|(vm, page)| Violation {
-        rule: "leaf reaches freed memory",
+        rule: "leaf-reaches-freed-memory",
         object: String::from("guest page"),
         what: format!("VM {} still maps guest page {page}, which was freed", vm + 1),
     });

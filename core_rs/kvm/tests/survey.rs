@@ -1,22 +1,22 @@
 mod common;
-use std::collections::BTreeMap;
-use runtime::scheduled::{Program, RandomWalk, Replay};
-use common::harm_of;
+use std::sync::atomic::AtomicBool;
+use explore::{explore, Settings, Bounds};
+use runtime::scheduled::Program;
 
 #[test]
 fn survey() {
-    let seeds: u64 = std::env::var("SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(300);
+    let filter = std::env::var("ONLY").unwrap_or_default();
+    let limit: u64 = std::env::var("LIMIT").ok().and_then(|s| s.parse().ok()).unwrap_or(20000);
+    let first = std::env::var("FIRST").is_ok();
     for scenario in kvm::Scenario::named() {
-        for variant in kvm::Variant::all() {
+        for variant in kvm::Variant::KERNELS {
             for strategy in kvm::Strategy::named() {
                 let Ok(case) = kvm::Case::new(scenario.clone(), variant, strategy) else { continue };
-                let sequential = harm_of(&case, &mut Replay(vec![]));
-                let mut first: BTreeMap<String, u32> = BTreeMap::new();
-                for seed in 0..seeds {
-                    let harm = harm_of(&case, &mut RandomWalk::new(seed, 20_000));
-                    if let Some(h) = harm.first() { *first.entry(h.clone()).or_default() += 1; }
-                }
-                println!("{:40} seq {:?} first {:?}", case.name(), sequential, first);
+                if !filter.split(',').all(|f| case.name().contains(f)) { continue }
+                let settings = Settings { bounds: Bounds { executions: Some(limit), ..Bounds::default() }, stop_at_first: first, minimise: 0, ..Settings::default() };
+                let v = explore(&case, &settings, &AtomicBool::new(false), &mut |_| ()).unwrap();
+                let others: Vec<String> = v.findings.iter().map(|f| format!("{}:{}", f.kind, f.object)).collect();
+                println!("{:42} {} {} complete={} exec={} classes={} red={} longest={} {:.1}s kinds={:?} findings={:?}", case.name(), v.name(), if v.complete {""} else {"partial"}, v.complete, v.counts.executions, v.counts.complete, v.counts.redundant, v.counts.longest, v.counts.elapsed.as_secs_f64(), v.first_kinds.iter().map(|k| k.name()).collect::<Vec<_>>(), others);
             }
         }
     }

@@ -26,7 +26,9 @@ pub enum Error {
         given: String,
     },
     /// A schedule does not fit its program: the code has changed.
-    #[error("the schedule does not fit: action {action} is thread {thread}'s, and {able}: the program has changed")]
+    #[error(
+        "the schedule does not fit: action {action} is thread {thread}'s, and {able}: the program has changed"
+    )]
     DoesNotFit {
         /// The number of the action, from 0 up.
         action: usize,

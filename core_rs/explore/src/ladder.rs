@@ -85,7 +85,14 @@ pub fn ladder(execution: &Execution, finding: &Finding, all: bool) -> String {
     }
     let _ = write!(text, "\n\n{}: {}\n", finding.kind, finding.what);
     for step in &finding.steps {
-        let _ = writeln!(text, "  {} by {} at {} (action {})", step.role.name(), step.thread, step.site, step.action);
+        let _ = writeln!(
+            text,
+            "  {} by {} at {} (action {})",
+            step.role.name(),
+            step.thread,
+            step.site,
+            step.action
+        );
     }
     text
 }
@@ -147,8 +154,12 @@ fn waits_in(execution: &Execution, finding: &Finding, action: &Action) -> bool {
 }
 
 fn note(finding: &Finding, at: usize) -> String {
-    let mut notes: Vec<_> =
-        finding.steps.iter().filter(|step| step.action == at && step.role != Role::Waits).map(|step| step.role).collect();
+    let mut notes: Vec<_> = finding
+        .steps
+        .iter()
+        .filter(|step| step.action == at && step.role != Role::Waits)
+        .map(|step| step.role)
+        .collect();
     notes.dedup();
     let shows = |role: &Role| {
         if *role == Role::Used && finding.kind.is_harm() { finding.kind.name() } else { role.name() }
@@ -159,7 +170,12 @@ fn note(finding: &Finding, at: usize) -> String {
 fn is_access(action: &Action) -> bool {
     matches!(
         action.kind,
-        Kind::Load(_) | Kind::Store(_) | Kind::CompareExchange | Kind::FetchAdd | Kind::FetchSub | Kind::AwaitChange
+        Kind::Load(_)
+            | Kind::Store(_)
+            | Kind::CompareExchange
+            | Kind::FetchAdd
+            | Kind::FetchSub
+            | Kind::AwaitChange
     )
 }
 
@@ -174,7 +190,8 @@ fn tell(execution: &Execution, action: &Action) -> (&'static str, String) {
     let name = action.target.map_or(String::new(), |target| {
         let name = execution.objects[target.object].name;
         let others = |other: &Action| {
-            is_access(other) && other.target.is_some_and(|at| at.object == target.object && at.word != target.word)
+            is_access(other)
+                && other.target.is_some_and(|at| at.object == target.object && at.word != target.word)
         };
         let several = is_access(action) && execution.actions.iter().any(others);
         if several { format!("{name}[{}]", target.word) } else { name.to_owned() }
@@ -184,8 +201,8 @@ fn tell(execution: &Execution, action: &Action) -> (&'static str, String) {
         (Kind::Store(_), Effect::Wrote { now, .. }) => format!("{name} = {now:#x}"),
         (Kind::CompareExchange, Effect::Read(value)) => format!("{name} is {value:#x}, not exchanged"),
         (_, Effect::Wrote { before, now }) => format!("{name}: {before:#x} -> {now:#x}"),
-        (Kind::TlbLookup { ipa }, Effect::Cached(pa)) => format!("translates {ipa:#x} to {pa:#x}"),
-        (Kind::TlbInsert { ipa, .. }, Effect::Cached(pa)) => format!("caches {ipa:#x} -> {pa:#x}"),
+        (Kind::TlbLookup { ipa }, Effect::Cached { pa, .. }) => format!("translates {ipa:#x} to {pa:#x}"),
+        (Kind::TlbInsert { ipa, .. }, Effect::Cached { pa, .. }) => format!("caches {ipa:#x} -> {pa:#x}"),
         (Kind::TlbLookup { ipa } | Kind::TlbInsert { ipa, .. }, _) => format!("{ipa:#x}, nothing cached"),
         (Kind::TlbInvalidate { ipa, size }, _) => format!("invalidates {size:#x} from {ipa:#x}"),
         (kind, _) => format!("{}{name}", verb(kind)),

@@ -134,7 +134,10 @@ impl fmt::Display for Verdict {
             (Answer::Bug, Some(bug)) => write!(f, "Bug: {}: {}", bug.kind, bug.what)?,
             _ => f.write_str(self.name())?,
         }
-        write!(f, "\n{executions} executions ({complete} complete, {redundant} redundant), {actions} actions")?;
+        write!(
+            f,
+            "\n{executions} executions ({complete} complete, {redundant} redundant), {actions} actions"
+        )?;
         write!(f, "\n{}", self.scope)
     }
 }

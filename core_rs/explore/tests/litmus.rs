@@ -105,7 +105,11 @@ fn readers_of_one_word_have_one_class_and_a_writer_beside_them_two_to_their_numb
                         load(&words[0]);
                     }));
                 }
-                threads.push(thread("writer", move || if writes { store(&words[0], 1) }));
+                threads.push(thread("writer", move || {
+                    if writes {
+                        store(&words[0], 1)
+                    }
+                }));
                 threads
             })
         };
@@ -183,7 +187,8 @@ fn opposite_lock_orders_have_two_classes_that_finish_and_one_that_deadlocks() {
     });
     assert_eq!(classes(&program).0, 3);
     let found = verdict(&program, &all());
-    let told: Vec<_> = found.findings.iter().map(|finding| (finding.kind.name(), finding.executions)).collect();
+    let told: Vec<_> =
+        found.findings.iter().map(|finding| (finding.kind.name(), finding.executions)).collect();
     assert_eq!(told, [("deadlock", 1), ("lock-order", 1)]);
 }
 

@@ -92,7 +92,8 @@ impl Lockdep {
                 } else if hold.object != object {
                     (Found::LockRecursion, format!("{name} is taken under another of its class"))
                 } else if (hold.begin, action.kind) == (Kind::Read, Kind::Read) {
-                    let what = format!("{name} is taken for read again: with a writer queued between, a deadlock");
+                    let what =
+                        format!("{name} is taken for read again: with a writer queued between, a deadlock");
                     (Found::LockRecursion, what)
                 } else {
                     (Found::LockRecursion, format!("{name} is taken by the thread that holds it"))
@@ -108,7 +109,14 @@ impl Lockdep {
     }
 
     /// Learns that a class is taken under another; tells when that closes a cycle.
-    fn order(&mut self, execution: &Execution, at: usize, hold: Hold, class: usize, found: &mut Vec<Observed>) {
+    fn order(
+        &mut self,
+        execution: &Execution,
+        at: usize,
+        hold: Hold,
+        class: usize,
+        found: &mut Vec<Observed>,
+    ) {
         if self.edges.contains_key(&(hold.class, class)) {
             return;
         }
@@ -118,10 +126,8 @@ impl Lockdep {
         let mut what = format!("{} is taken under {}", self.classes[class], self.classes[hold.class]);
         for step in path.windows(2) {
             let (outer, inner) = self.edges[&(step[0], step[1])];
-            let text = format!(
-                ", {} ({inner}) under {} ({outer})",
-                self.classes[step[1]], self.classes[step[0]]
-            );
+            let text =
+                format!(", {} ({inner}) under {} ({outer})", self.classes[step[1]], self.classes[step[0]]);
             what.push_str(&text);
         }
         let mut names: Vec<_> = path.iter().map(|class| self.classes[*class]).collect();
@@ -144,9 +150,9 @@ impl Lockdep {
                 path.reverse();
                 return Some(path);
             }
-            for inner in 0..self.classes.len() {
-                if self.edges.contains_key(&(class, inner)) && before[inner].is_none() && inner != from {
-                    before[inner] = Some(class);
+            for (inner, before) in before.iter_mut().enumerate() {
+                if self.edges.contains_key(&(class, inner)) && before.is_none() && inner != from {
+                    *before = Some(class);
                     reached.push(inner);
                 }
             }
@@ -193,9 +199,9 @@ impl Lockdep {
 fn sleeps(execution: &Execution, action: &Action) -> bool {
     match action.kind {
         Kind::MightSleep | Kind::CondResched | Kind::Synchronize | Kind::RcuBarrier => true,
-        Kind::Lock => action
-            .target
-            .is_some_and(|target| execution.objects[target.object].class == ObjectClass::Lock(LockClass::Mutex)),
+        Kind::Lock => action.target.is_some_and(|target| {
+            execution.objects[target.object].class == ObjectClass::Lock(LockClass::Mutex)
+        }),
         _ => false,
     }
 }

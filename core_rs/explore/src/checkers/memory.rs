@@ -35,9 +35,12 @@ impl Checker for Memory {
             let life = &mut self.lives[target.object];
             match action.kind {
                 Kind::Allocate => life.allocated = at + 1,
-                Kind::Free if life.freed > 0 => found.push(told(Found::DoubleFree, execution, at, action, *life)),
+                Kind::Free if life.freed > 0 => {
+                    found.push(told(Found::DoubleFree, execution, at, action, *life));
+                }
                 Kind::Free => life.freed = at + 1,
-                _ if life.freed == 0 || execution.objects[target.object].class != ObjectClass::Allocation => {}
+                _ if life.freed == 0 || execution.objects[target.object].class != ObjectClass::Allocation => {
+                }
                 _ if life.told & (1 << action.thread) == 0 => {
                     life.told |= 1 << action.thread;
                     found.push(told(Found::UseAfterFree, execution, at, action, *life));

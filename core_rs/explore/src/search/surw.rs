@@ -97,16 +97,14 @@ impl Search for Surw {
         let waits = |search: &Self, action: &Action| {
             search.interesting(action) && search.intended.is_some_and(|intended| intended != action.thread)
         };
-        let free: Vec<_> = enabled.iter().filter(|action| !waits(self, action)).map(|action| action.thread).collect();
-        let thread = match self.random.choice(free) {
-            Some(thread) => thread,
-            None => {
-                let left = self.left.clone();
-                let able = |thread: usize| enabled.iter().any(|action| action.thread == thread);
-                let weight = |thread: usize| if able(thread) { left[thread].max(1) } else { 0 };
-                self.draw(weight).unwrap_or(enabled[0].thread)
-            }
-        };
+        let free: Vec<_> =
+            enabled.iter().filter(|action| !waits(self, action)).map(|action| action.thread).collect();
+        let thread = self.random.choice(free).unwrap_or_else(|| {
+            let left = self.left.clone();
+            let able = |thread: usize| enabled.iter().any(|action| action.thread == thread);
+            let weight = |thread: usize| if able(thread) { left[thread].max(1) } else { 0 };
+            self.draw(weight).unwrap_or(enabled[0].thread)
+        });
         index_of(enabled, thread)
     }
 

@@ -7,7 +7,9 @@ use std::sync::atomic::AtomicBool;
 
 use explore::search::Search;
 use explore::{Causality, Settings, Verdict, explore, explore_by};
-use runtime::scheduled::{Action, Effect, Execution, Instance, NamedThread, Outcome, Program, Scheduled, Violation};
+use runtime::scheduled::{
+    Action, Effect, Execution, Instance, NamedThread, Outcome, Program, Scheduled, Violation,
+};
 use runtime::{Access, Runtime, Word, site};
 
 pub(crate) type S = Scheduled;
@@ -108,7 +110,9 @@ fn trace(execution: &Execution, causality: &Causality) -> Trace {
     for (at, action) in execution.actions.iter().enumerate() {
         // Numbers of sections and work follow the order of independent actions.
         let effect = match action.effect {
-            Effect::Section(_) | Effect::SectionsBelow(_) | Effect::Work { .. } | Effect::WorkBelow(_) => Effect::None,
+            Effect::Section(_) | Effect::SectionsBelow(_) | Effect::Work { .. } | Effect::WorkBelow(_) => {
+                Effect::None
+            }
             effect => effect,
         };
         let text = format!("{:?} {effect:?} {}", action.kind, action.site.name());
@@ -116,7 +120,8 @@ fn trace(execution: &Execution, causality: &Causality) -> Trace {
     }
     let end = match &execution.outcome {
         Outcome::Deadlock(waiting) => {
-            let waits: Vec<_> = waiting.iter().map(|wait| (wait.action.thread, wait.holders.clone())).collect();
+            let waits: Vec<_> =
+                waiting.iter().map(|wait| (wait.action.thread, wait.holders.clone())).collect();
             format!("deadlock {waits:?}")
         }
         outcome => format!("{outcome:?}"),

@@ -119,18 +119,18 @@ impl<'a> Explorer<'a> {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Ended, Error> {
         let bounds = &self.settings.bounds;
-        let mut reported = Duration::ZERO;
+        let mut report_at = BETWEEN_REPORTS;
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Ok(Ended::Budget(Exhausted::Stopped));
             }
-            if self.counts.executions % CLOCK == 0 {
+            if self.counts.executions.is_multiple_of(CLOCK) {
                 self.counts.elapsed = self.started.elapsed();
                 if bounds.time.is_some_and(|time| self.counts.elapsed >= time) {
                     return Ok(Ended::Budget(Exhausted::Time));
                 }
-                if self.counts.elapsed - reported >= BETWEEN_REPORTS {
-                    reported = self.counts.elapsed;
+                if self.counts.elapsed >= report_at {
+                    report_at = self.counts.elapsed + BETWEEN_REPORTS;
                     let Self { counts, ref findings, .. } = *self;
                     progress(&Progress { counts, frontier: search.frontier(), findings: findings.len() });
                 }

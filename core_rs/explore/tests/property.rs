@@ -10,7 +10,7 @@ use common::{Noting, S, all, verdict_by};
 use explore::search::{Dfs, Dpor, Limit};
 use explore::{Kind, Settings, Verdict, replay};
 use proptest::prelude::*;
-use runtime::scheduled::{Instance, Program};
+use runtime::scheduled::{GUEST_PAGE, Instance, Program};
 use runtime::{Access, LockClass, Object, Runtime, Word, site};
 
 /// A step of a thread.
@@ -36,6 +36,7 @@ enum Step {
     Translate(u64),
     Invalidate(u64),
     Use(u64),
+    FreeGuest(u64),
     /// A plain read and write.
     Plain(usize),
 }
@@ -57,6 +58,7 @@ fn simple() -> impl Strategy<Value = Step> {
         1 => (0..2_u64).prop_map(Step::Translate),
         1 => (0..2_u64).prop_map(Step::Invalidate),
         1 => (0..2_u64).prop_map(Step::Use),
+        1 => (0..2_u64).prop_map(Step::FreeGuest),
         1 => (0..WORDS).prop_map(Step::Plain),
     ]
 }
@@ -102,10 +104,10 @@ impl Shared {
     fn step(&self, step: &Step) {
         let word = |at: usize| &self.words[at][0];
         match step {
-            Step::Load(at) => drop(S::load(word(*at), Access::Marked, site!("load"))),
+            Step::Load(at) => _ = S::load(word(*at), Access::Marked, site!("load")),
             Step::Store(at, value) => S::store(word(*at), *value, Access::Marked, site!("store")),
-            Step::Exchange(at, old, new) => drop(S::compare_exchange(word(*at), *old, *new, site!("cmpxchg"))),
-            Step::Add(at) => drop(S::fetch_add(word(*at), 1, site!("add"))),
+            Step::Exchange(at, old, new) => _ = S::compare_exchange(word(*at), *old, *new, site!("cmpxchg")),
+            Step::Add(at) => _ = S::fetch_add(word(*at), 1, site!("add")),
             Step::Await(at, seen) => S::await_change(word(*at), *seen, site!("await")),
             Step::Locked(lock, steps) => {
                 let _held = S::lock(&self.locks[*lock], site!("lock"));
@@ -144,13 +146,19 @@ impl Shared {
             Step::Free(at) => S::freed(self.object(*at), site!("free")),
             Step::Translate(page) => S::tlb_insert(page << 12, 0x1000, (8 + page) << 12, site!("walk")),
             Step::Invalidate(page) => S::tlb_invalidate(page << 12, 0x1000, site!("tlbi")),
-            Step::Use(page) => drop(S::tlb_lookup(page << 12, site!("use"))),
+            Step::Use(page) => _ = S::tlb_lookup(page << 12, site!("use")),
+            Step::FreeGuest(page) => S::freed(guest(*page), site!("free guest")),
             Step::Plain(at) => {
                 let value = S::load(word(*at), Access::Plain, site!("plain read"));
                 S::store(word(*at), value + 1, Access::Plain, site!("plain write"));
             }
         }
     }
+}
+
+/// A page of the guest.
+fn guest(page: u64) -> Object<'static> {
+    Object { name: GUEST_PAGE, index: 8 + page, words: &[] }
 }
 
 impl Program for Random {
@@ -165,6 +173,7 @@ impl Program for Random {
             rwlock: S::new_rwlock("mmu_lock"),
             srcu: S::new_srcu("srcu"),
         });
+        (0..2).for_each(|page| S::allocated(guest(page), site!("set up")));
         (0..WORDS).for_each(|at| S::allocated(shared.object(at), site!("set up")));
         let thread = |(at, steps): (usize, &Vec<Step>)| {
             let (shared, steps) = (Arc::clone(&shared), steps.clone());
@@ -176,11 +185,8 @@ impl Program for Random {
 
 fn programs() -> impl Strategy<Value = Random> {
     let thread = |most| prop::collection::vec(step(), 1..most);
-    prop_oneof![
-        prop::collection::vec(thread(5), 2..=2),
-        prop::collection::vec(thread(3), 3..=3),
-    ]
-    .prop_map(Random)
+    prop_oneof![prop::collection::vec(thread(5), 2..=2), prop::collection::vec(thread(3), 3..=3),]
+        .prop_map(Random)
 }
 
 /// What was found, but for lock orders, whose cycles depend on which execution is seen first.

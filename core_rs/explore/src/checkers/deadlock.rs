@@ -26,11 +26,16 @@ impl Checker for Deadlock {
 }
 
 fn told(execution: &Execution, waiting: &[Waiting], after: usize, at: usize) -> Observed {
-    let name = |wait: &Waiting| wait.action.target.map_or("?", |target| execution.objects[target.object].name);
+    let name =
+        |wait: &Waiting| wait.action.target.map_or("?", |target| execution.objects[target.object].name);
     let mut names: Vec<_> = waiting.iter().map(name).collect();
     let what = waiting.iter().map(|wait| {
         let holders: Vec<_> = wait.holders.iter().map(|holder| execution.threads[*holder].as_str()).collect();
-        let by = if holders.is_empty() { String::new() } else { format!(", which is up to {}", holders.join(", ")) };
+        let by = if holders.is_empty() {
+            String::new()
+        } else {
+            format!(", which is up to {}", holders.join(", "))
+        };
         format!("{} waits for {}{by}", execution.threads[wait.action.thread], name(wait))
     });
     let what = what.collect::<Vec<_>>().join("; ");

@@ -25,41 +25,8 @@ impl Checker for Tlb {
         self.freed.clear();
         self.freed.resize(execution.objects.len(), (0, 0));
         for (at, action) in execution.actions.iter().enumerate() {
-<<<<<<< HEAD
-            match (action.kind, action.effect) {
-                (Kind::Allocate | Kind::Free, _) => {
-                    let Some(object) = action.target.map(|target| execution.objects[target.object]) else {
-                        continue;
-                    };
-                    if object.name == GUEST_PAGE {
-                        self.free.retain(|(page, _)| *page != object.index);
-                        if action.kind == Kind::Free {
-                            self.free.push((object.index, at));
-                        }
-                    }
-                }
-                (Kind::TlbLookup { ipa }, Effect::Cached(pa)) => {
-                    let page = pa >> self.page_shift;
-                    if let Some((_, freed)) = self.free.iter().find(|(free, _)| *free == page) {
-                        found.push(Observed {
-                            kind: Found::StaleTranslation,
-                            object: format!("{GUEST_PAGE} {page:#x}"),
-                            what: format!(
-                                "the translation of {ipa:#x} to {pa:#x} is used after its page was freed"
-                            ),
-                            at,
-                            steps: vec![
-                                Mark::on(Role::Used, execution, at),
-                                Mark::on(Role::Freed, execution, *freed),
-                            ],
-                        });
-                    }
-                }
-                _ => {}
-=======
             if let (Kind::Free, Some(target)) = (action.kind, action.target) {
                 self.freed[target.object].0 = at + 1;
->>>>>>> engine
             }
             let (Kind::TlbLookup { ipa }, Some(page)) = (action.kind, page_used(action)) else { continue };
             let (freed, told) = &mut self.freed[page];

@@ -237,7 +237,17 @@ impl Scenario {
                     return wrong(format!("{what}={other} of {}: {other} shares {own}'s; name {own}", task.name));
                 }
             }
+            let goes = |step: &Step| matches!(step, Step::Exit | Step::Exec);
+            if let Some(at) = task.steps.iter().position(goes).filter(|at| at + 1 < task.steps.len()) {
+                let (last, after) = (&task.steps[at], &task.steps[at + 1]);
+                return wrong(format!("{after} of {} comes after {last}: nothing would", task.name));
+            }
             for step in &task.steps {
+                if let Step::Receive(fd) = step
+                    && !self.steps().any(|other| *other == Step::Send(*fd))
+                {
+                    return wrong(format!("{step} of {}: no task has the step `send {fd}`", task.name));
+                }
                 if let Step::Kill(other) | Step::GetMm(other) | Step::PutMm(other) | Step::Reclaim(other) | Step::Age(other) = step
                     && self.task(other).is_none()
                 {

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use runtime::{Access, Runtime, site};
+use runtime::{Access, LockClass, Runtime, site};
 
 use crate::heap::{Memory, Ptr};
 use crate::mm::{MM_USERS, Mm};
@@ -30,10 +30,12 @@ const SENT: u64 = 1;
 /// The sender had nothing to send.
 const SENT_NOTHING: u64 = 2;
 
-/// A `files_struct`, and whether more than one task has it from the beginning.
-pub(crate) struct Files {
+/// A `files_struct`.
+pub(crate) struct Files<R: Runtime> {
     object: Ptr,
-    shared: bool,
+    /// `files->file_lock`, where more than one task has the files. Upstream looks descriptors up under RCU and
+    /// checks again; here a look-up takes the lock, which comes to the same.
+    shared: Option<R::Lock>,
 }
 
 /// The `struct file`s behind the scenario's descriptors, by their place; 0 where there is none.
@@ -45,12 +47,13 @@ impl OpenFiles {
     }
 }
 
-impl Files {
-    pub(crate) fn new<R: Runtime>(world: &World<R>, users: u64) -> Self {
+impl<R: Runtime> Files<R> {
+    pub(crate) fn new(world: &World<R>, users: u64) -> Self {
         let words = OPEN + world.fds.len();
         let object = world.heap.alloc("files_struct", words, Memory::Kmalloc, site!("dup_fd"));
         world.heap.init(object, COUNT, users);
-        Self { object, shared: users > 1 }
+        let shared = (users > 1).then(|| R::new_lock("files->file_lock", LockClass::Spin));
+        Self { object, shared }
     }
 }
 
@@ -109,7 +112,7 @@ impl<R: Runtime> World<R> {
         let mut gone = false;
         for (at, step) in steps.iter().enumerate() {
             if may_be_killed && killed(site!("signal_pending")) {
-                self.release_receivers(task, &steps[at..]);
+                self.release_receivers(&steps[at..]);
                 break;
             }
             gone = matches!(step, Step::Exit | Step::Exec);
@@ -125,11 +128,10 @@ impl<R: Runtime> World<R> {
 
     /// Lets every task that is still there exit, one after the other, and takes what is in the socket.
     pub(crate) fn end_all(&self) {
-        for (task, spec) in self.scenario.tasks.iter().enumerate() {
-            if self.heap.load(self.tasks[task], MM, Access::Plain, site!("task->mm")) != 0 {
+        for (task, task_struct) in self.tasks.iter().enumerate() {
+            if self.heap.load(*task_struct, MM, Access::Plain, site!("task->mm")) != 0 {
                 self.do_exit(task);
             }
-            debug_assert!(!spec.name.is_empty());
         }
         for place in 0..self.fds.len() {
             let word = self.heap.word(self.socket, place, site!("unix_release"));
@@ -281,7 +283,7 @@ impl<R: Runtime> World<R> {
     }
 
     /// A killed task sends nothing any more: who waits for it goes on without.
-    fn release_receivers(&self, _task: usize, steps: &[Step]) {
+    fn release_receivers(&self, steps: &[Step]) {
         for step in steps {
             if let Step::Send(fd) = step {
                 let site = site!("unix_release_sock");
@@ -294,7 +296,12 @@ impl<R: Runtime> World<R> {
         let place = self.place(fd);
         let (object, word) = self.descriptor(task, place);
         let word = self.heap.word(object, word, site!("close_fd"));
-        if R::compare_exchange(word, 1, 0, site!("close_fd")).is_ok() {
+        let open = {
+            let shared = self.files(task).shared.as_ref();
+            let _table = shared.map(|lock| R::lock(lock, site!("close_fd:file_lock")));
+            R::compare_exchange(word, 1, 0, site!("close_fd")).is_ok()
+        };
+        if open {
             self.fput(place);
         }
     }
@@ -359,18 +366,18 @@ impl<R: Runtime> World<R> {
     fn with_fd(&self, task: usize, fd: Fd, own: bool, call: impl FnOnce(&Vm<R>)) {
         let Some(place) = self.fds.iter().position(|other| *other == fd) else { return };
         let (object, word) = self.descriptor(task, place);
-        if self.heap.load(object, word, Access::Marked, site!("fdget")) == 0 {
-            return;
-        }
-        let Some(vm) = self.vm(VmId(fd.vm)) else { return };
-        let shared = self.files(task).shared;
-        if shared {
-            // `__fget_files`: the descriptor may be closed at this moment, and the file be gone.
-            if !self.heap.inc_not_zero(self.file(place), F_COUNT, site!("fdget:get_file")) {
+        let shared = self.files(task).shared.as_ref();
+        {
+            let _table = shared.map(|lock| R::lock(lock, site!("fdget:file_lock")));
+            if self.heap.load(object, word, Access::Marked, site!("fdget")) == 0 {
                 return;
             }
+            if shared.is_some() {
+                self.heap.fetch_add(self.file(place), F_COUNT, site!("fdget:get_file"));
+            }
         }
-        let held = FdRef { world: self, vm, taken: shared.then_some(place) };
+        let Some(vm) = self.vm(VmId(fd.vm)) else { return };
+        let held = FdRef { world: self, vm, taken: shared.map(|_| place) };
         if !own || vm.mm == self.mm_of_task(task) {
             call(held.vm);
         }

@@ -58,7 +58,7 @@ pub(crate) struct World<R: Runtime> {
     pub(crate) task_locks: Vec<R::Lock>,
     mms: Vec<OnceLock<Mm<R>>>,
     vms: Vec<OnceLock<Vm<R>>>,
-    files: Vec<Option<Files>>,
+    files: Vec<Option<Files<R>>>,
     pub(crate) open_files: OpenFiles,
 }
 
@@ -142,7 +142,7 @@ impl<R: Runtime> World<R> {
     }
 
     /// The files of a task.
-    pub(crate) fn files(&self, task: usize) -> &Files {
+    pub(crate) fn files(&self, task: usize) -> &Files<R> {
         let owner = self.scenario.task(&self.scenario.tasks[task].files).expect("a checked scenario");
         self.files[owner].as_ref().expect("the files of their owner")
     }

@@ -54,6 +54,6 @@ pub use named::Regression;
 pub use orderings::{Ordering, Orderings, Path, PathKind, orderings};
 pub use program::{Case, Outcome};
 pub use scenario::{Cache, Scenario, SetUp, Shape, Task};
-pub use step::{Fd, FdKind, MAX_VCPUS, MAX_VMS, Step};
+pub use step::{Fd, FdKind, MAX_TOLD, MAX_VCPUS, MAX_VMS, Step};
 pub use strategy::{Helpers, Hold, Part, Strategy};
 pub use variant::{Arch, Destroy, Nested, Variant};

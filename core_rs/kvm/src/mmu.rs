@@ -55,7 +55,8 @@ impl<R: Runtime> World<R> {
         let heap = &self.heap;
         let pgt = match self.variant.arch {
             Arch::Arm64 | Arch::Riscv => {
-                let number = self.tables.push_with(|_| Table::new(self.config).expect("a shape has a geometry"));
+                let number =
+                    self.tables.push_with(|_| Table::new(self.config).expect("a shape has a geometry"));
                 let name = if self.variant.arch == Arch::Arm64 { "kvm_pgtable" } else { "kvm.arch.pgd" };
                 let pgt = heap.alloc(name, 1, Memory::Kmalloc, site!("kvm_init_stage2_mmu:pgt"));
                 heap.init(pgt, 0, number as u64 + 1);
@@ -169,7 +170,13 @@ impl<R: Runtime> World<R> {
     }
 
     /// `kvm_unmap_gfn_range`, blockable: under `mmu_lock`, which may be dropped between steps.
-    pub(crate) fn kvm_unmap_gfn_range(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, first: u64, pages: u64) {
+    pub(crate) fn kvm_unmap_gfn_range(
+        &self,
+        vm: &Vm<R>,
+        mmu: &mut WriteGuard<'_, R>,
+        first: u64,
+        pages: u64,
+    ) {
         let site = site!("kvm_unmap_gfn_range:pgt");
         if self.heap.load(vm.kvm, vm.mmu().base + PGT, Access::Plain, site) == 0 {
             return;
@@ -190,7 +197,8 @@ impl<R: Runtime> World<R> {
     /// `stage2_apply_range` with `kvm_pgtable_stage2_unmap`: `pgt` is read again in every step.
     pub(crate) fn unmap_stage2_range(&self, at: MmuRef, mmu: &mut WriteGuard<'_, R>, ipa: u64, size: u64) {
         for (start, bytes, last) in self.steps(ipa, size) {
-            let pgt = self.heap.load(at.object, at.base + PGT, Access::Plain, site!("stage2_apply_range:pgt"));
+            let pgt =
+                self.heap.load(at.object, at.base + PGT, Access::Plain, site!("stage2_apply_range:pgt"));
             if pgt == 0 {
                 return;
             }

@@ -23,6 +23,9 @@ pub struct Ordering {
     pub steps: Vec<(String, Step)>,
     /// The paths that tear a VM down, in their order.
     pub paths: Vec<Path>,
+    /// Steps, by their places, of which the second must not begin before the first is over: they matter to each
+    /// other, belong to different tasks, and are not on two paths that may overlap.
+    pub apart: Vec<(usize, usize)>,
 }
 
 /// A path to `kvm_arch_flush_shadow_all`.
@@ -62,11 +65,25 @@ impl Ordering {
         self.paths.iter().any(|path| path.vm == vm && path.overlaps)
     }
 
-    /// The tasks with their steps in this order, over the set-up of `of`.
+    /// The tasks with their steps in this order, over the set-up of `of`: what must not overlap is kept apart by
+    /// telling and awaiting, what may overlap may do so in every way.
     pub fn scenario(&self, of: &Scenario) -> Result<Scenario, Error> {
+        let next = of.steps().filter_map(|step| match step {
+            Step::Tell(number) | Step::Await(number) => Some(*number + 1),
+            _ => None,
+        });
+        let first = next.max().unwrap_or(0);
         let steps = |task: &Task| {
-            let own = self.steps.iter().filter(|(name, _)| *name == task.name);
-            own.map(|(_, step)| step.clone()).collect()
+            let mut steps = Vec::new();
+            for (place, (_, step)) in
+                self.steps.iter().enumerate().filter(|(_, (name, _))| *name == task.name)
+            {
+                let apart = || self.apart.iter().zip(first..);
+                steps.extend(apart().filter(|((_, then), _)| *then == place).map(|(_, n)| Step::Await(n)));
+                steps.push(step.clone());
+                steps.extend(apart().filter(|((before, _), _)| *before == place).map(|(_, n)| Step::Tell(n)));
+            }
+            steps
         };
         let tasks: Vec<_> = of.tasks.iter().map(|task| Task { steps: steps(task), ..task.clone() }).collect();
         let mut scenario = Scenario::new("", &format!("one order: {self}"), of.set_up.clone(), tasks)?;
@@ -149,7 +166,8 @@ impl Iterator for Orderings {
             if frame.sleep.contains(&next) {
                 continue;
             }
-            let asleep = frame.sleep.iter().copied().filter(|other| self.set.independent(&frame.state, next, *other));
+            let asleep =
+                frame.sleep.iter().copied().filter(|other| self.set.independent(&frame.state, next, *other));
             let sleep = asleep.collect();
             frame.sleep.push(next);
             let mut state = frame.state.clone();
@@ -167,7 +185,9 @@ impl Orderings {
         let tasks = &self.set.scenario.tasks;
         let step = |(task, step): Move| (tasks[task].name.clone(), tasks[task].steps[step].clone());
         let steps = taken.iter().map(|(taken, _)| step(*taken)).collect();
-        Ordering { steps, paths: Happened::of(&self.set, &taken).paths() }
+        let happened = Happened::of(&self.set, &taken);
+        let paths = happened.paths();
+        Ordering { apart: happened.apart(&taken, &paths), steps, paths }
     }
 }
 
@@ -181,14 +201,25 @@ struct Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     /// Takes or drops a reference; whether it was the last.
-    Count { counter: Counter, last: bool },
+    Count {
+        counter: Counter,
+        last: bool,
+    },
     /// A path begins.
-    Path { vm: usize, kind: PathKind, flushes: bool },
+    Path {
+        vm: usize,
+        kind: PathKind,
+        flushes: bool,
+    },
     /// A message is left for another task, or taken.
     Send(usize),
     Receive(usize),
     Kill(usize),
     Killed(usize),
+    Tell(u64),
+    Await(u64),
+    /// Looks at the slot, or changes it.
+    Slot(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +251,8 @@ struct State {
     /// Descriptors that are open, by the owner of the files, or of the address space for a mapping.
     open: Vec<Vec<bool>>,
     sent: Vec<bool>,
+    /// A bit for each number that was told.
+    told: u64,
     vms: [VmState; MAX_VMS],
 }
 
@@ -271,7 +304,9 @@ impl Set {
             Step::Close(fd) => open(*fd),
             Step::Send(fd) => open(*fd) && !state.sent[self.place(*fd)],
             Step::Receive(fd) => state.sent[self.place(*fd)] && !open(*fd),
-            Step::Exit | Step::Exec => state.done[task].iter().enumerate().all(|(at, done)| at == step || *done),
+            Step::Exit | Step::Exec => {
+                state.done[task].iter().enumerate().all(|(at, done)| at == step || *done)
+            }
             Step::Kill(name) => state.alive[other(name)],
             Step::GetMm(name) => state.alive[other(name)],
             Step::PutMm(name) => state.held[task].contains(&self.mm[other(name)]),
@@ -286,6 +321,8 @@ impl Set {
             Step::OpenDump { vm } => state.vms[*vm].made && !state.vms[*vm].gone,
             Step::ReadDump { vm } => open(Fd { vm: *vm, kind: FdKind::Dump }),
             Step::Punch { vm } => open(Fd { vm: *vm, kind: FdKind::Gmem }),
+            Step::Tell(_) => true,
+            Step::Await(number) => state.told & (1 << number) != 0,
         }
     }
 
@@ -342,16 +379,25 @@ impl Set {
                 state.held[task].remove(at);
                 self.mmput(state, task, mm, &mut effects);
             }
-            Step::CreateSlot { vm } => state.vms[*vm].slot = true,
-            Step::DeleteSlot { vm } => state.vms[*vm].slot = false,
+            Step::Tell(number) => {
+                state.told |= 1 << number;
+                did(What::Tell(*number));
+            }
+            Step::Await(number) => did(What::Await(*number)),
+            Step::CreateSlot { vm } => {
+                state.vms[*vm].slot = true;
+                did(What::Slot(*vm));
+            }
+            Step::DeleteSlot { vm } => {
+                state.vms[*vm].slot = false;
+                did(What::Slot(*vm));
+            }
+            Step::LogDirty { vm } | Step::LogClean { vm } | Step::SetChunk { vm, .. } => did(What::Slot(*vm)),
             Step::Munmap
             | Step::Reclaim(_)
             | Step::Age(_)
             | Step::Fault { .. }
             | Step::Touch { .. }
-            | Step::LogDirty { .. }
-            | Step::LogClean { .. }
-            | Step::SetChunk { .. }
             | Step::VcpuInit { .. }
             | Step::ReadDump { .. }
             | Step::Punch { .. } => {}
@@ -389,7 +435,8 @@ impl Set {
         let last = state.files_users[files] == 0;
         effects.push(Effect { task, what: What::Count { counter: Counter::Files(files), last } });
         if last {
-            let of_files: Vec<_> = self.fds.iter().copied().filter(|fd| !matches!(fd.kind, FdKind::Run(_))).collect();
+            let of_files: Vec<_> =
+                self.fds.iter().copied().filter(|fd| !matches!(fd.kind, FdKind::Run(_))).collect();
             for fd in of_files {
                 self.close(state, task, fd, effects);
             }
@@ -428,7 +475,8 @@ impl Set {
     fn put(&self, state: &mut State, task: usize, vm: usize, effects: &mut Vec<Effect>) {
         let of_vm = |place: &usize| self.fds[*place].vm == vm;
         let held = (0..self.fds.len()).filter(of_vm);
-        let last = !held.into_iter().any(|place| state.sent[place] || state.open.iter().any(|open| open[place]));
+        let last =
+            !held.into_iter().any(|place| state.sent[place] || state.open.iter().any(|open| open[place]));
         effects.push(Effect { task, what: What::Count { counter: Counter::Vm(vm), last } });
         if last && !state.vms[vm].gone {
             state.vms[vm].gone = true;
@@ -458,7 +506,8 @@ impl Set {
 impl State {
     fn first(set: &Set) -> Self {
         let tasks = &set.scenario.tasks;
-        let users = |owners: &[usize], task: usize| owners.iter().filter(|owner| **owner == task).count() as u32;
+        let users =
+            |owners: &[usize], task: usize| owners.iter().filter(|owner| **owner == task).count() as u32;
         let vm = |vm: usize| {
             let made = set.scenario.exists(vm);
             VmState { made, gone: false, registered: made, slot: made && set.scenario.set_up.slot, mm: 0 }
@@ -471,6 +520,7 @@ impl State {
             files_users: (0..tasks.len()).map(|task| users(&set.files, task)).collect(),
             open: vec![vec![false; set.fds.len()]; tasks.len()],
             sent: vec![false; set.fds.len()],
+            told: 0,
             vms: std::array::from_fn(vm),
         };
         for (task, spec) in tasks.iter().enumerate() {
@@ -529,11 +579,53 @@ impl<'a> Happened<'a> {
     }
 }
 
+impl Happened<'_> {
+    /// Steps that must be kept apart so that the order is this one.
+    fn apart(&self, taken: &[(Move, Vec<Effect>)], paths: &[Path]) -> Vec<(usize, usize)> {
+        let task = |step: usize| taken[step].0.0;
+        let may_overlap = |one: usize, two: usize| {
+            let on = |step: usize| paths.iter().filter(move |path| path.step == step && path.overlaps);
+            on(one).any(|path| on(two).any(|other| other.vm == path.vm))
+        };
+        let matter = |one: usize, two: usize| {
+            taken[one].1.iter().any(|first| taken[two].1.iter().any(|second| depend(*first, *second)))
+        };
+        let mut apart = Vec::new();
+        let mut before: Vec<Vec<bool>> = Vec::new();
+        for now in 0..taken.len() {
+            let mut earlier = vec![false; now];
+            for then in (0..now).rev().filter(|then| !may_overlap(*then, now)) {
+                if !earlier[then] && (task(then) == task(now) || matter(then, now)) {
+                    earlier[then] = true;
+                    (0..then).for_each(|first| earlier[first] |= before[then][first]);
+                    if task(then) != task(now) {
+                        apart.push((then, now));
+                    }
+                }
+            }
+            before.push(earlier);
+        }
+        apart
+    }
+}
+
+/// Whether the order of two effects matters to anybody.
+fn depend(first: Effect, second: Effect) -> bool {
+    let on_one_thing = match (first.what, second.what) {
+        (What::Count { counter, .. }, What::Count { counter: same, .. }) => counter == same,
+        (What::Path { vm, .. }, What::Path { vm: same, .. }) => vm == same,
+        (What::Slot(vm), What::Slot(same)) => vm == same,
+        _ => false,
+    };
+    on_one_thing || orders(first, second)
+}
+
 /// Whether the first effect must come before the second.
 fn orders(first: Effect, second: Effect) -> bool {
     let handed_over = match (first.what, second.what) {
         (What::Send(sent), What::Receive(received)) => sent == received,
         (What::Kill(victim), What::Killed(killed)) => victim == killed,
+        (What::Tell(told), What::Await(awaited)) => told == awaited,
         (What::Count { counter, .. }, What::Count { counter: same, last: true }) => counter == same,
         _ => false,
     };

@@ -141,7 +141,14 @@ pub enum Step {
         /// Which VM.
         vm: usize,
     },
+    /// Tells whoever waits for this number, by a pipe of userspace's own; after `exit`, as a parent is told.
+    Tell(u64),
+    /// Waits until somebody has told this number.
+    Await(u64),
 }
+
+/// Numbers to tell and await: 0 to one below this.
+pub const MAX_TOLD: u64 = 64;
 
 /// Verbs without an operand but the VM before them.
 const OF_A_VM: [(&str, fn(usize) -> Step); 10] = [
@@ -157,11 +164,13 @@ const OF_A_VM: [(&str, fn(usize) -> Step); 10] = [
     ("punch", |vm| Step::Punch { vm }),
 ];
 /// Verbs with a number.
-const WITH_A_NUMBER: [(&str, fn(usize, u64) -> Step); 4] = [
+const WITH_A_NUMBER: [(&str, fn(usize, u64) -> Step); 6] = [
     ("create_vcpu", |vm, n| Step::CreateVcpu { vm, vcpu: n as usize }),
     ("fault", |vm, n| Step::Fault { vm, page: n }),
     ("touch", |vm, n| Step::Touch { vm, page: n }),
     ("set_chunk", |vm, n| Step::SetChunk { vm, pages: n }),
+    ("tell", |_, n| Step::Tell(n)),
+    ("await", |_, n| Step::Await(n)),
 ];
 /// Verbs with a descriptor.
 const WITH_A_FD: [(&str, fn(Fd) -> Step); 3] =
@@ -209,7 +218,8 @@ impl FromStr for Step {
             Some(operand) => {
                 let number = operand.parse::<u64>();
                 if let Some(make) = named(&WITH_A_NUMBER, verb) {
-                    let n = number.map_err(|_| word("operand of a step", operand, "the numbers from 0 up"))?;
+                    let n =
+                        number.map_err(|_| word("operand of a step", operand, "the numbers from 0 up"))?;
                     Some(make(vm, n))
                 } else if let Some(make) = named(&WITH_A_FD, verb) {
                     Some(make(operand.parse()?))
@@ -222,6 +232,9 @@ impl FromStr for Step {
         match step {
             Some(Self::CreateVcpu { vcpu, .. }) if vcpu >= vcpus => {
                 Err(word("vCPU", &vcpu.to_string(), &format!("0 to {}", vcpus - 1)))
+            }
+            Some(Self::Tell(number) | Self::Await(number)) if number >= MAX_TOLD => {
+                Err(word("number to tell", &number.to_string(), &format!("0 to {}", MAX_TOLD - 1)))
             }
             Some(step) => Ok(step),
             None => Err(Error::Word { what: "step", value: text.to_owned(), expected: verbs() }),
@@ -258,6 +271,8 @@ impl fmt::Display for Step {
             Self::OpenDump { vm } => verb("open_dump", *vm),
             Self::ReadDump { vm } => verb("read_dump", *vm),
             Self::Punch { vm } => verb("punch", *vm),
+            Self::Tell(number) => format!("tell {number}"),
+            Self::Await(number) => format!("await {number}"),
         };
         f.write_str(&text)
     }

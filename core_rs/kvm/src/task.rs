@@ -106,7 +106,8 @@ impl<R: Runtime> World<R> {
     /// Does all that a task does.
     pub(crate) fn run_task(&self, task: usize) {
         let steps = self.scenario.tasks[task].steps.clone();
-        let may_be_killed = self.is_target(task, |step, name| matches!(step, Step::Kill(other) if other == name));
+        let may_be_killed =
+            self.is_target(task, |step, name| matches!(step, Step::Kill(other) if other == name));
         let killed = |site| self.heap.load(self.tasks[task], KILLED, Access::Marked, site) != 0;
         let mut held = Vec::new();
         let mut gone = false;
@@ -115,7 +116,7 @@ impl<R: Runtime> World<R> {
                 self.release_receivers(&steps[at..]);
                 break;
             }
-            gone = matches!(step, Step::Exit | Step::Exec);
+            gone |= matches!(step, Step::Exit | Step::Exec);
             self.step(task, step, &mut held);
         }
         if may_be_killed && !gone {
@@ -195,6 +196,13 @@ impl<R: Runtime> World<R> {
             Step::SetChunk { vm, pages } => self.vm_ioctl(task, *vm, |kvm| self.set_chunk(kvm, *pages)),
             Step::VcpuInit { vm } => self.vcpu_ioctl(task, *vm, |kvm| self.kvm_vcpu_init_nested(kvm)),
             Step::OpenDump { vm } => self.open_dump(task, VmId(*vm)),
+            Step::Tell(number) => {
+                self.heap.store(self.pipe, *number as usize, 1, Access::Ordered, site!("pipe_write"));
+            }
+            Step::Await(number) => {
+                let word = self.heap.word(self.pipe, *number as usize, site!("pipe_read"));
+                R::await_change(word, 0, site!("pipe_read"));
+            }
             Step::ReadDump { vm } => self.with_fd(task, Fd { vm: *vm, kind: FdKind::Dump }, false, |kvm| {
                 self.stage2_ptdump(kvm);
             }),
@@ -211,7 +219,8 @@ impl<R: Runtime> World<R> {
 
     fn exit_mm(&self, task: usize) {
         {
-            let observed = self.is_target(task, |step, name| matches!(step, Step::GetMm(other) if other == name));
+            let observed =
+                self.is_target(task, |step, name| matches!(step, Step::GetMm(other) if other == name));
             let _task = observed.then(|| R::lock(&self.task_locks[task], site!("exit_mm:task_lock")));
             self.heap.store(self.tasks[task], MM, 0, Access::Plain, site!("exit_mm"));
         }
@@ -282,12 +291,18 @@ impl<R: Runtime> World<R> {
         }
     }
 
-    /// A killed task sends nothing any more: who waits for it goes on without.
+    /// A killed task sends and tells nothing any more: who waits for it goes on without.
     fn release_receivers(&self, steps: &[Step]) {
         for step in steps {
-            if let Step::Send(fd) = step {
-                let site = site!("unix_release_sock");
-                self.heap.store(self.socket, self.place(*fd), SENT_NOTHING, Access::Ordered, site);
+            match step {
+                Step::Send(fd) => {
+                    let site = site!("unix_release_sock");
+                    self.heap.store(self.socket, self.place(*fd), SENT_NOTHING, Access::Ordered, site);
+                }
+                Step::Tell(number) => {
+                    self.heap.store(self.pipe, *number as usize, 1, Access::Ordered, site!("pipe_release"));
+                }
+                _ => {}
             }
         }
     }

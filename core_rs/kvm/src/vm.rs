@@ -127,7 +127,13 @@ impl<R: Runtime> World<R> {
     /// `kvm_vm_ioctl_create_vcpu`, but for its file.
     pub(crate) fn create_vcpu(&self, vm: &Vm<R>, vcpu: usize) {
         let fresh = self.heap.alloc("kvm_vcpu", 1, Memory::Kmalloc, site!("kvm_vm_ioctl_create_vcpu"));
-        self.heap.store(vm.kvm, VCPUS + vcpu, fresh, Access::Ordered, site!("kvm_vm_ioctl_create_vcpu:xa_store"));
+        self.heap.store(
+            vm.kvm,
+            VCPUS + vcpu,
+            fresh,
+            Access::Ordered,
+            site!("kvm_vm_ioctl_create_vcpu:xa_store"),
+        );
     }
 
     /// `kvm_flush_shadow_all`.

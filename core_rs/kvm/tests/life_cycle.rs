@@ -28,8 +28,14 @@ fn times(execution: &Execution, site: &str) -> usize {
 }
 
 fn freed(execution: &Execution, object: &str) -> usize {
-    let of = |target: Option<runtime::scheduled::Target>| target.map(|target| execution.objects[target.object].name);
-    execution.actions.iter().filter(|action| action.kind == Kind::Free && of(action.target) == Some(object)).count()
+    let of = |target: Option<runtime::scheduled::Target>| {
+        target.map(|target| execution.objects[target.object].name)
+    };
+    execution
+        .actions
+        .iter()
+        .filter(|action| action.kind == Kind::Free && of(action.target) == Some(object))
+        .count()
 }
 
 /// Strategies that deadlock against themselves where a helper takes the lock.
@@ -48,7 +54,10 @@ fn takes_twice(case: &Case) -> bool {
 fn a_killed_vmm_leaves_its_address_space_before_its_files() {
     let execution = in_turn("kill", "arm64-7.3");
     assert!(at(&execution, "exit_mm") < at(&execution, "put_files_struct"));
-    assert!(at(&execution, "kvm_free_stage2_pgd:swap") < at(&execution, "put_files_struct"), "flushed by exit_mm");
+    assert!(
+        at(&execution, "kvm_free_stage2_pgd:swap") < at(&execution, "put_files_struct"),
+        "flushed by exit_mm"
+    );
     assert!(at(&execution, "mmu_notifier_unregister:hlist_unhashed") > at(&execution, "put_files_struct"));
     assert_eq!(times(&execution, "mmu_notifier_unregister:srcu"), 0, "the subscription is off the list");
 }
@@ -106,9 +115,10 @@ fn nested_mmus_are_freed_by_flush_in_6_12_and_by_destroy_vm_in_7_3() {
     let free_before_destroy = |variant: &str, object: &str| {
         let execution = in_turn("setup nested=1; task T1 fds=vm: exit", variant);
         let name = |target: runtime::scheduled::Target| execution.objects[target.object].name;
-        let free = execution.actions.iter().position(|action| {
-            action.kind == Kind::Free && action.target.map(name) == Some(object)
-        });
+        let free = execution
+            .actions
+            .iter()
+            .position(|action| action.kind == Kind::Free && action.target.map(name) == Some(object));
         free.unwrap() < at(&execution, "mmu_notifier_unregister:hlist_unhashed")
     };
     assert!(free_before_destroy("arm64-6.12", "kvm.arch.nested_mmus"));
@@ -154,7 +164,8 @@ fn the_guest_reaches_a_page_through_a_cached_translation_until_it_is_invalidated
     let text = "setup mapped=no; task T1 fds=vm,vcpu0: fault 0, touch 0; task T2 mm=T1 files=T1: munmap";
     let execution = in_turn(text, "arm64-7.3");
     let hit = execution.actions.iter().any(|action| {
-        matches!(action.effect, runtime::scheduled::Effect::Cached { .. }) && action.site.name() == "guest:access"
+        matches!(action.effect, runtime::scheduled::Effect::Cached { .. })
+            && action.site.name() == "guest:access"
     });
     assert!(hit);
     assert!(at(&execution, "kvm_tlb_flush_vmid_range") < at(&execution, "free_pages_and_swap_cache"));
@@ -208,7 +219,8 @@ fn on_real_threads_harm_is_recorded_and_never_suffered() {
 
 #[test]
 fn on_real_threads_one_task_alone_leaves_nothing() {
-    let alone = |scenario: &Scenario| scenario.tasks.iter().filter(|task| !task.steps.is_empty()).count() == 1;
+    let alone =
+        |scenario: &Scenario| scenario.tasks.iter().filter(|task| !task.steps.is_empty()).count() == 1;
     for scenario in Scenario::named().into_iter().filter(alone) {
         for variant in Variant::KERNELS {
             for strategy in Strategy::named() {
@@ -226,7 +238,9 @@ fn on_real_threads_one_task_alone_leaves_nothing() {
 fn some_random_orders_of_the_race_do_harm_and_none_with_the_parts_claimed() {
     let first = |strategy: &str| {
         let case = case("flush-race-filled", "riscv-7.3", strategy);
-        (0..300).filter_map(|seed| harm_of(&case, &mut RandomWalk::new(seed, 10_000)).into_iter().next()).collect::<Vec<_>>()
+        (0..300)
+            .filter_map(|seed| harm_of(&case, &mut RandomWalk::new(seed, 10_000)).into_iter().next())
+            .collect::<Vec<_>>()
     };
     let harm = first("none");
     assert!(harm.contains(&String::from("double free: kvm.arch.split_page_cache.objects")), "{harm:?}");

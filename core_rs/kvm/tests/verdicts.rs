@@ -56,7 +56,8 @@ fn each_bug_of_the_corpus_is_found_before_its_fix_and_not_after() {
 }
 
 #[test]
-fn the_race_frees_the_split_cache_twice_when_it_is_filled_or_used_up_and_does_no_harm_when_it_was_never_used() {
+fn the_race_frees_the_split_cache_twice_when_it_is_filled_or_used_up_and_does_no_harm_when_it_was_never_used()
+{
     for variant in ["arm64-6.12", "arm64-7.3", "riscv-7.3"] {
         assert!(is_proved("flush-race", variant, "none"), "{variant}");
         for scenario in ["flush-race-filled", "flush-race-used-up"] {
@@ -79,7 +80,9 @@ fn the_race_frees_the_array_of_nested_mmus_twice_in_6_12_only() {
 #[test]
 fn where_flush_takes_no_lock_two_walks_free_each_others_tables() {
     let verdict = verdict_of("flush-race", "mips-7.3", "none");
-    assert!(verdict.first_kinds.contains(&Kind::DoubleFree) && verdict.first_kinds.contains(&Kind::UseAfterFree));
+    assert!(
+        verdict.first_kinds.contains(&Kind::DoubleFree) && verdict.first_kinds.contains(&Kind::UseAfterFree)
+    );
     for variant in ["loongarch-7.3", "mips-7.3"] {
         for strategy in ["lock-flush", "lock-generic", "lock-flush-free-outside"] {
             assert!(is_proved("flush-race", variant, strategy), "{variant} {strategy}");

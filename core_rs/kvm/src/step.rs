@@ -30,7 +30,7 @@ pub enum FdKind {
     Device,
     /// Statistics.
     Stats,
-    /// A guest_memfd.
+    /// A `guest_memfd`.
     Gmem,
     /// The debugfs dump of the stage-2 table.
     Dump,
@@ -136,7 +136,7 @@ pub enum Step {
         /// Which VM.
         vm: usize,
     },
-    /// Punches a hole into the guest_memfd.
+    /// Punches a hole into the `guest_memfd`.
     Punch {
         /// Which VM.
         vm: usize,
@@ -150,8 +150,15 @@ pub enum Step {
 /// Numbers to tell and await: 0 to one below this.
 pub const MAX_TOLD: u64 = 64;
 
+/// A verb, and what makes a step of its operands.
+type Verb<F> = (&'static str, F);
+type OfVm = fn(usize) -> Step;
+type OfNumber = fn(usize, u64) -> Step;
+type OfFd = fn(Fd) -> Step;
+type OfTask = fn(String) -> Step;
+
 /// Verbs without an operand but the VM before them.
-const OF_A_VM: [(&str, fn(usize) -> Step); 10] = [
+const OF_A_VM: [Verb<OfVm>; 10] = [
     ("create_vm", |vm| Step::CreateVm { vm, fails: false }),
     ("create_vm_fails", |vm| Step::CreateVm { vm, fails: true }),
     ("create_slot", |vm| Step::CreateSlot { vm }),
@@ -164,7 +171,7 @@ const OF_A_VM: [(&str, fn(usize) -> Step); 10] = [
     ("punch", |vm| Step::Punch { vm }),
 ];
 /// Verbs with a number.
-const WITH_A_NUMBER: [(&str, fn(usize, u64) -> Step); 6] = [
+const WITH_A_NUMBER: [Verb<OfNumber>; 6] = [
     ("create_vcpu", |vm, n| Step::CreateVcpu { vm, vcpu: n as usize }),
     ("fault", |vm, n| Step::Fault { vm, page: n }),
     ("touch", |vm, n| Step::Touch { vm, page: n }),
@@ -173,10 +180,9 @@ const WITH_A_NUMBER: [(&str, fn(usize, u64) -> Step); 6] = [
     ("await", |_, n| Step::Await(n)),
 ];
 /// Verbs with a descriptor.
-const WITH_A_FD: [(&str, fn(Fd) -> Step); 3] =
-    [("close", Step::Close), ("send", Step::Send), ("receive", Step::Receive)];
+const WITH_A_FD: [Verb<OfFd>; 3] = [("close", Step::Close), ("send", Step::Send), ("receive", Step::Receive)];
 /// Verbs with a task.
-const WITH_A_TASK: [(&str, fn(String) -> Step); 5] = [
+const WITH_A_TASK: [Verb<OfTask>; 5] = [
     ("kill", Step::Kill),
     ("get_mm", Step::GetMm),
     ("put_mm", Step::PutMm),
@@ -184,7 +190,7 @@ const WITH_A_TASK: [(&str, fn(String) -> Step); 5] = [
     ("age", Step::Age),
 ];
 /// Verbs that stand alone.
-const ALONE: [(&str, Step); 3] = [("exit", Step::Exit), ("exec", Step::Exec), ("munmap", Step::Munmap)];
+const ALONE: [Verb<Step>; 3] = [("exit", Step::Exit), ("exec", Step::Exec), ("munmap", Step::Munmap)];
 
 impl FromStr for Step {
     type Err = Error;

@@ -10,6 +10,7 @@ use runtime::{Access, LockClass, Runtime, site};
 use stage2::{Config, Table, is_valid};
 
 use crate::error::Error;
+use crate::files::{Files, OpenFiles};
 use crate::heap::{Harm, Heap, Memory, Ptr};
 use crate::mm::Mm;
 use crate::mmu::PGT;
@@ -17,7 +18,6 @@ use crate::scenario::{Cache, Scenario, SetUp};
 use crate::slots::Slots;
 use crate::step::{Fd, FdKind, Step};
 use crate::strategy::Strategy;
-use crate::task::{Files, OpenFiles};
 use crate::variant::{Nested, Variant};
 use crate::vm::Vm;
 

@@ -1,205 +1,20 @@
-//! All legal orders of the steps of some tasks, and where each order tears a VM down.
+//! What a step does to who holds what, as far as userspace's steps can tell.
 //!
-//! The steps of a task may come in any order that is legal: a descriptor is made or received before it is used
-//! and closed once, a slot exists before it is deleted, `exit` comes last, a killed task does no more. Orders that
-//! differ only in steps that do not matter to each other are one order: two steps are independent in a state when
-//! either order of them is legal, has the same effects and ends in the same state.
-//!
-//! An order says who drops each last reference, and so which paths reach `kvm_arch_flush_shadow_all`. Whether two
-//! of them may overlap follows from what must have happened before: a task's own earlier steps, a descriptor that
-//! was sent, a kill, and, for a last reference, every other drop of it. Nothing here executes the kernel's
-//! code; [`Ordering::scenario`] makes of an order what an explorer can.
+//! Not a model of the kernel's code: counts, and which of the two paths to a flush a last drop begins.
 
-use std::fmt;
-
-use crate::error::Error;
-use crate::scenario::{Scenario, Task};
+use super::{Move, PathKind};
+use crate::scenario::Scenario;
 use crate::step::{Fd, FdKind, MAX_VMS, Step};
-
-/// One legal order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ordering {
-    /// Task and step, in their order.
-    pub steps: Vec<(String, Step)>,
-    /// The paths that tear a VM down, in their order.
-    pub paths: Vec<Path>,
-    /// Steps, by their places, of which the second must not begin before the first is over: they matter to each
-    /// other, belong to different tasks, and are not on two paths that may overlap.
-    pub apart: Vec<(usize, usize)>,
-}
-
-/// A path to `kvm_arch_flush_shadow_all`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path {
-    /// Which VM, from 0 up.
-    pub vm: usize,
-    /// Which path.
-    pub kind: PathKind,
-    /// The task on it.
-    pub task: String,
-    /// The place of the step that leads there.
-    pub step: usize,
-    /// Whether it finds the notifier still registered when steps do not overlap, and so flushes.
-    pub flushes: bool,
-    /// Whether the VM's other path may be on its way at the same time: then both may flush, at once.
-    pub overlaps: bool,
-}
-
-/// The two paths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PathKind {
-    /// `mmput`, `exit_mmap`, `mmu_notifier_release`.
-    ExitMmap,
-    /// `kvm_put_kvm`, `kvm_destroy_vm`, `mmu_notifier_unregister`.
-    DestroyVm,
-}
-
-impl Ordering {
-    /// How often flush runs for a VM when no steps overlap.
-    pub fn flushes(&self, vm: usize) -> usize {
-        self.paths.iter().filter(|path| path.vm == vm && path.flushes).count()
-    }
-
-    /// Whether two flushes of a VM may overlap.
-    pub fn may_overlap(&self, vm: usize) -> bool {
-        self.paths.iter().any(|path| path.vm == vm && path.overlaps)
-    }
-
-    /// The tasks with their steps in this order, over the set-up of `of`: what must not overlap is kept apart by
-    /// telling and awaiting, what may overlap may do so in every way.
-    pub fn scenario(&self, of: &Scenario) -> Result<Scenario, Error> {
-        let next = of.steps().filter_map(|step| match step {
-            Step::Tell(number) | Step::Await(number) => Some(*number + 1),
-            _ => None,
-        });
-        let first = next.max().unwrap_or(0);
-        let steps = |task: &Task| {
-            let mut steps = Vec::new();
-            for (place, (_, step)) in
-                self.steps.iter().enumerate().filter(|(_, (name, _))| *name == task.name)
-            {
-                let apart = || self.apart.iter().zip(first..);
-                steps.extend(apart().filter(|((_, then), _)| *then == place).map(|(_, n)| Step::Await(n)));
-                steps.push(step.clone());
-                steps.extend(apart().filter(|((before, _), _)| *before == place).map(|(_, n)| Step::Tell(n)));
-            }
-            steps
-        };
-        let tasks: Vec<_> = of.tasks.iter().map(|task| Task { steps: steps(task), ..task.clone() }).collect();
-        let mut scenario = Scenario::new("", &format!("one order: {self}"), of.set_up.clone(), tasks)?;
-        scenario.name = scenario.to_string().replace('\n', "; ");
-        Ok(scenario)
-    }
-}
-
-impl fmt::Display for Ordering {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (task, step)) in self.steps.iter().enumerate() {
-            write!(f, "{}{task} {step}", if place == 0 { "" } else { "; " })?;
-        }
-        Ok(())
-    }
-}
-
-impl PathKind {
-    /// Its functions.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ExitMmap => "exit_mmap",
-            Self::DestroyVm => "kvm_destroy_vm",
-        }
-    }
-}
-
-/// All legal orders of a scenario's steps, one of each class.
-///
-/// ```
-/// let race: kvm::Scenario = "task T1 fds=vm: close vm, exit; task T2 fds=vm: close vm".parse()?;
-/// let orders: Vec<_> = kvm::orderings(&race).collect();
-/// assert!(orders.iter().any(|order| order.may_overlap(0)));
-/// assert!(orders.iter().all(|order| order.flushes(0) == 1));
-/// # Ok::<(), kvm::Error>(())
-/// ```
-pub fn orderings(of: &Scenario) -> Orderings {
-    let set = Set::new(of);
-    let state = State::first(&set);
-    let first = Frame { candidates: set.legal(&state), state, sleep: Vec::new(), tried: 0, taken: None };
-    Orderings { set, stack: vec![first] }
-}
-
-/// The orders, one after the other.
-pub struct Orderings {
-    set: Set,
-    stack: Vec<Frame>,
-}
-
-/// A state on the way, and what was tried in it.
-struct Frame {
-    state: State,
-    candidates: Vec<Move>,
-    /// Moves whose orders were seen elsewhere (Godefroid 1996: sleep sets, with independence by state).
-    sleep: Vec<Move>,
-    tried: usize,
-    /// The move that led here, and its effects.
-    taken: Option<(Move, Vec<Effect>)>,
-}
-
-/// A step of a task, by their places.
-type Move = (usize, usize);
-
-impl Iterator for Orderings {
-    type Item = Ordering;
-
-    fn next(&mut self) -> Option<Ordering> {
-        while let Some(frame) = self.stack.last_mut() {
-            if frame.candidates.is_empty() && frame.tried == 0 {
-                frame.tried = 1;
-                if self.set.is_complete(&frame.state) {
-                    return Some(self.order());
-                }
-            }
-            let Some(&next) = frame.candidates.get(frame.tried) else {
-                self.stack.pop();
-                continue;
-            };
-            frame.tried += 1;
-            if frame.sleep.contains(&next) {
-                continue;
-            }
-            let asleep =
-                frame.sleep.iter().copied().filter(|other| self.set.independent(&frame.state, next, *other));
-            let sleep = asleep.collect();
-            frame.sleep.push(next);
-            let mut state = frame.state.clone();
-            let effects = self.set.apply(&mut state, next);
-            let candidates = self.set.legal(&state);
-            self.stack.push(Frame { candidates, state, sleep, tried: 0, taken: Some((next, effects)) });
-        }
-        None
-    }
-}
-
-impl Orderings {
-    fn order(&self) -> Ordering {
-        let taken: Vec<_> = self.stack.iter().filter_map(|frame| frame.taken.clone()).collect();
-        let tasks = &self.set.scenario.tasks;
-        let step = |(task, step): Move| (tasks[task].name.clone(), tasks[task].steps[step].clone());
-        let steps = taken.iter().map(|(taken, _)| step(*taken)).collect();
-        let happened = Happened::of(&self.set, &taken);
-        let paths = happened.paths();
-        Ordering { apart: happened.apart(&taken, &paths), steps, paths }
-    }
-}
 
 /// What a step does, as far as others can tell: by the task that does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Effect {
-    task: usize,
-    what: What,
+pub(super) struct Effect {
+    pub(super) task: usize,
+    pub(super) what: What,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     /// Takes or drops a reference; whether it was the last.
     Count {
         counter: Counter,
@@ -223,15 +38,15 @@ enum What {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Counter {
+pub(super) enum Counter {
     Mm(usize),
     Vm(usize),
     Files(usize),
 }
 
 /// The steps, and what is fixed about them.
-struct Set {
-    scenario: Scenario,
+pub(super) struct Set {
+    pub(super) scenario: Scenario,
     fds: Vec<Fd>,
     /// The tasks that own each task's address space and files.
     mm: Vec<usize>,
@@ -239,7 +54,7 @@ struct Set {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct State {
+pub(super) struct State {
     /// For each task, which of its steps are done.
     done: Vec<Vec<bool>>,
     alive: Vec<bool>,
@@ -257,6 +72,7 @@ struct State {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 struct VmState {
     made: bool,
     gone: bool,
@@ -266,7 +82,7 @@ struct VmState {
 }
 
 impl Set {
-    fn new(of: &Scenario) -> Self {
+    pub(super) fn new(of: &Scenario) -> Self {
         let owner = |name: &str| of.task(name).expect("a checked scenario");
         Self {
             fds: of.fds(),
@@ -276,15 +92,10 @@ impl Set {
         }
     }
 
-    fn legal(&self, state: &State) -> Vec<Move> {
+    pub(super) fn legal(&self, state: &State) -> Vec<Move> {
         let tasks = self.scenario.tasks.iter().enumerate();
         let all = tasks.flat_map(|(task, spec)| (0..spec.steps.len()).map(move |step| (task, step)));
         all.filter(|next| self.is_legal(state, *next)).collect()
-    }
-
-    /// Whether every step is done, or belongs to a task that was killed before it.
-    fn is_complete(&self, state: &State) -> bool {
-        state.done.iter().flatten().all(|done| *done)
     }
 
     fn is_legal(&self, state: &State, (task, step): Move) -> bool {
@@ -307,27 +118,24 @@ impl Set {
             Step::Exit | Step::Exec => {
                 state.done[task].iter().enumerate().all(|(at, done)| at == step || *done)
             }
-            Step::Kill(name) => state.alive[other(name)],
-            Step::GetMm(name) => state.alive[other(name)],
+            Step::Kill(name) | Step::GetMm(name) => state.alive[other(name)],
             Step::PutMm(name) => state.held[task].contains(&self.mm[other(name)]),
-            Step::Munmap => true,
+            Step::Munmap | Step::Tell(_) => true,
             Step::Reclaim(name) | Step::Age(name) => state.mm_users[self.mm[other(name)]] > 0,
-            Step::CreateSlot { vm } => vm_fd(*vm) && !state.vms[*vm].slot,
+            Step::CreateSlot { vm } | Step::SetChunk { vm, .. } => vm_fd(*vm) && !state.vms[*vm].slot,
             Step::DeleteSlot { vm } | Step::LogDirty { vm } | Step::LogClean { vm } => {
                 vm_fd(*vm) && state.vms[*vm].slot
             }
-            Step::SetChunk { vm, .. } => vm_fd(*vm) && !state.vms[*vm].slot,
             Step::Fault { vm, .. } | Step::Touch { vm, .. } | Step::VcpuInit { vm } => vcpu_fd(*vm),
             Step::OpenDump { vm } => state.vms[*vm].made && !state.vms[*vm].gone,
             Step::ReadDump { vm } => open(Fd { vm: *vm, kind: FdKind::Dump }),
             Step::Punch { vm } => open(Fd { vm: *vm, kind: FdKind::Gmem }),
-            Step::Tell(_) => true,
             Step::Await(number) => state.told & (1 << number) != 0,
         }
     }
 
     /// Does a step; answers its effects.
-    fn apply(&self, state: &mut State, (task, step): Move) -> Vec<Effect> {
+    pub(super) fn apply(&self, state: &mut State, (task, step): Move) -> Vec<Effect> {
         state.done[task][step] = true;
         let mut effects = Vec::new();
         let mut did = |what| effects.push(Effect { task, what });
@@ -406,7 +214,7 @@ impl Set {
     }
 
     /// Whether the order of two steps does not matter in a state.
-    fn independent(&self, state: &State, one: Move, two: Move) -> bool {
+    pub(super) fn independent(&self, state: &State, one: Move, two: Move) -> bool {
         let both = |first, second| {
             let mut state = state.clone();
             let of_first = self.apply(&mut state, first);
@@ -504,7 +312,12 @@ impl Set {
 }
 
 impl State {
-    fn first(set: &Set) -> Self {
+    /// Whether every step is done, or belongs to a task that was killed before it.
+    pub(super) fn is_complete(&self) -> bool {
+        self.done.iter().flatten().all(|done| *done)
+    }
+
+    pub(super) fn first(set: &Set) -> Self {
         let tasks = &set.scenario.tasks;
         let users =
             |owners: &[usize], task: usize| owners.iter().filter(|owner| **owner == task).count() as u32;
@@ -528,106 +341,4 @@ impl State {
         }
         state
     }
-}
-
-/// The effects of an order, and what must have happened before each.
-struct Happened<'a> {
-    set: &'a Set,
-    /// Effects with the places of their steps.
-    effects: Vec<(usize, Effect)>,
-    /// For each effect, whether each earlier one must come before it.
-    before: Vec<Vec<bool>>,
-}
-
-impl<'a> Happened<'a> {
-    fn of(set: &'a Set, taken: &[(Move, Vec<Effect>)]) -> Self {
-        let at = |(place, (_, effects)): (usize, &(Move, Vec<Effect>))| {
-            effects.iter().map(|effect| (place, *effect)).collect::<Vec<_>>()
-        };
-        let effects: Vec<_> = taken.iter().enumerate().flat_map(at).collect();
-        let mut before: Vec<Vec<bool>> = Vec::new();
-        for (now, (_, effect)) in effects.iter().enumerate() {
-            let mut earlier = vec![false; now];
-            for (then, (_, cause)) in effects[..now].iter().enumerate().rev() {
-                if !earlier[then] && orders(*cause, *effect) {
-                    earlier[then] = true;
-                    (0..then).for_each(|first| earlier[first] |= before[then][first]);
-                }
-            }
-            before.push(earlier);
-        }
-        Self { set, effects, before }
-    }
-
-    fn paths(&self) -> Vec<Path> {
-        let all = || {
-            self.effects.iter().enumerate().filter_map(|(at, (step, effect))| match effect.what {
-                What::Path { vm, kind, flushes } => Some((at, *step, effect.task, vm, kind, flushes)),
-                _ => None,
-            })
-        };
-        let unordered = |one: usize, two: usize| !self.before[one.max(two)][one.min(two)];
-        let path = |(at, step, task, vm, kind, flushes): (usize, usize, usize, usize, PathKind, bool)| Path {
-            vm,
-            kind,
-            task: self.set.scenario.tasks[task].name.clone(),
-            step,
-            flushes,
-            overlaps: all().any(|(other, _, _, of, ..)| of == vm && other != at && unordered(at, other)),
-        };
-        all().map(path).collect()
-    }
-}
-
-impl Happened<'_> {
-    /// Steps that must be kept apart so that the order is this one.
-    fn apart(&self, taken: &[(Move, Vec<Effect>)], paths: &[Path]) -> Vec<(usize, usize)> {
-        let task = |step: usize| taken[step].0.0;
-        let may_overlap = |one: usize, two: usize| {
-            let on = |step: usize| paths.iter().filter(move |path| path.step == step && path.overlaps);
-            on(one).any(|path| on(two).any(|other| other.vm == path.vm))
-        };
-        let matter = |one: usize, two: usize| {
-            taken[one].1.iter().any(|first| taken[two].1.iter().any(|second| depend(*first, *second)))
-        };
-        let mut apart = Vec::new();
-        let mut before: Vec<Vec<bool>> = Vec::new();
-        for now in 0..taken.len() {
-            let mut earlier = vec![false; now];
-            for then in (0..now).rev().filter(|then| !may_overlap(*then, now)) {
-                if !earlier[then] && (task(then) == task(now) || matter(then, now)) {
-                    earlier[then] = true;
-                    (0..then).for_each(|first| earlier[first] |= before[then][first]);
-                    if task(then) != task(now) {
-                        apart.push((then, now));
-                    }
-                }
-            }
-            before.push(earlier);
-        }
-        apart
-    }
-}
-
-/// Whether the order of two effects matters to anybody.
-fn depend(first: Effect, second: Effect) -> bool {
-    let on_one_thing = match (first.what, second.what) {
-        (What::Count { counter, .. }, What::Count { counter: same, .. }) => counter == same,
-        (What::Path { vm, .. }, What::Path { vm: same, .. }) => vm == same,
-        (What::Slot(vm), What::Slot(same)) => vm == same,
-        _ => false,
-    };
-    on_one_thing || orders(first, second)
-}
-
-/// Whether the first effect must come before the second.
-fn orders(first: Effect, second: Effect) -> bool {
-    let handed_over = match (first.what, second.what) {
-        (What::Send(sent), What::Receive(received)) => sent == received,
-        (What::Kill(victim), What::Killed(killed)) => victim == killed,
-        (What::Tell(told), What::Await(awaited)) => told == awaited,
-        (What::Count { counter, .. }, What::Count { counter: same, last: true }) => counter == same,
-        _ => false,
-    };
-    first.task == second.task || handed_over
 }

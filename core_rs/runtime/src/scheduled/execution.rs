@@ -235,9 +235,7 @@ fn decide(run: &Run, model: &mut Model, mut policy: NonNull<dyn Policy>) -> Next
     let choice = unsafe { policy.as_mut() }.choose(&model.enabled, &model.taken);
     run.deciding.set(false);
     let Some(choice) = choice else { return Next::End(Outcome::Abandoned) };
-    let thread = model.enabled[choice].thread;
-    model.take(thread);
-    Next::Resume(thread)
+    Next::Resume(model.take(choice))
 }
 
 #[allow(unsafe_code)]

@@ -28,8 +28,11 @@ pub(super) struct Model {
     /// Work handed over, and work done.
     queued: u64,
     done: u64,
-    /// Threads that are about to await a change.
+    /// Threads that are about to do what must wait at times, and those of them that await a change.
+    conditional: usize,
     awaiting: usize,
+    /// Whether `enabled` is up to date by itself, since nobody can be made to wait.
+    all_enabled: bool,
     deadlocks: Vec<Deadlock>,
 }
 
@@ -78,7 +81,8 @@ impl Model {
         (self.rcu, self.tlb) = (None, None);
         self.translations.clear();
         self.queue.clear();
-        (self.queued, self.done, self.awaiting) = (0, 0, 0);
+        (self.queued, self.done) = (0, 0);
+        (self.conditional, self.awaiting, self.all_enabled) = (0, 0, false);
         self.deadlocks.clear();
     }
 
@@ -106,7 +110,15 @@ impl Model {
 
     /// Finds out which threads can go on. Notes a deadlock if that of which the turn was cannot, and waits for
     /// itself by way of others: a cycle closes when the last of its threads comes to wait.
+    #[inline]
     pub(super) fn find_enabled(&mut self) {
+        if self.conditional == 0 && self.all_enabled {
+            return; // `offer` and `take` keep it so
+        }
+        self.find_enabled_anew();
+    }
+
+    fn find_enabled_anew(&mut self) {
         let mut enabled = std::mem::take(&mut self.enabled);
         enabled.clear();
         let mut waits = false;
@@ -119,6 +131,7 @@ impl Model {
             }
         }
         self.enabled = enabled;
+        self.all_enabled = self.conditional == 0;
         if waits {
             self.note_deadlock(self.running);
         }
@@ -145,23 +158,49 @@ impl Model {
     }
 
     /// The running thread is about to do this.
+    #[inline]
     pub(super) fn offer(&mut self, action: Action) {
-        self.awaiting += usize::from(action.kind == Kind::AwaitChange);
         self.threads[action.thread].pending = Some(action);
+        if is_conditional(action.kind) {
+            self.conditional += 1;
+            self.awaiting += usize::from(action.kind == Kind::AwaitChange);
+        } else if self.all_enabled {
+            let at = self.enabled.partition_point(|other| other.thread < action.thread);
+            self.enabled.insert(at, action);
+        }
     }
 
-    /// Takes the next action of `thread`, as far as the model goes; the rest follows in its coroutine.
-    pub(super) fn take(&mut self, thread: usize) {
-        let pending = self.threads[thread].pending.take().expect("a thread that has not ended");
-        self.awaiting -= usize::from(pending.kind == Kind::AwaitChange);
-        self.running = thread;
-        self.apply(pending);
+    /// Takes the next action of an enabled thread, as far as the model goes; the rest follows in its coroutine.
+    #[inline]
+    pub(super) fn take(&mut self, choice: usize) -> usize {
+        let action = self.enabled[choice];
+        self.threads[action.thread].pending = None;
+        if is_conditional(action.kind) {
+            self.conditional -= 1;
+            self.awaiting -= usize::from(action.kind == Kind::AwaitChange);
+        }
+        if self.all_enabled {
+            self.enabled.remove(choice);
+        }
+        self.running = action.thread;
+        self.apply(action);
+        action.thread
     }
 
     /// Takes an action of the running thread.
     pub(super) fn apply(&mut self, action: Action) {
-        let Action { kind, target, thread, effect, .. } = action;
         self.taken.push(action);
+        if !matches!(
+            action.kind,
+            Kind::Load(_) | Kind::Store(_) | Kind::CompareExchange | Kind::FetchAdd | Kind::FetchSub | Kind::Free
+        ) {
+            self.apply_to_model(action);
+        }
+    }
+
+    /// What taking an action changes here.
+    fn apply_to_model(&mut self, action: Action) {
+        let Action { kind, target, thread, effect, .. } = action;
         let Some(target) = target else { return };
         match (kind, effect) {
             (Kind::Lock | Kind::Write, _) => self.held(target).writer = Some(thread),
@@ -350,6 +389,20 @@ impl Queued {
     fn effect(&self) -> Effect {
         Effect::Work { number: self.number, sections_below: self.limit }
     }
+}
+
+/// Whether an action of this kind must wait at times.
+fn is_conditional(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Lock
+            | Kind::Read
+            | Kind::Write
+            | Kind::AwaitChange
+            | Kind::Synchronized
+            | Kind::RcuWork
+            | Kind::RcuBarrierOver
+    )
 }
 
 impl Held {

@@ -139,6 +139,11 @@ const NAMED: &[(&str, &str, &str)] = &[
         "setup pages=2; task T1 fds=vm: close vm; task kswapd: reclaim T1",
     ),
     (
+        "flush-dump",
+        "exit_mm against a reader who has the debugfs dump open",
+        "task T1 fds=vm: exit; task R fds=dump: read_dump",
+    ),
+    (
         "flush-punch",
         "exit_mm against a hole that another process punches into the guest_memfd",
         "setup pages=2; task T1 fds=vm: exit; task T2 fds=gmem: punch",

@@ -18,6 +18,9 @@ fn counts(text: &str) -> (usize, usize) {
 #[test]
 fn exit_and_the_last_close_may_overlap_in_either_order() {
     assert_eq!(counts("task T1: exit; task T2 fds=vm: close vm"), (2, 2));
+    for order in all("task T1: exit; task T2 fds=vm: close vm") {
+        assert_eq!((order.flushes(0), order.flushes_at_most(0)), (1, 2), "{order}");
+    }
 }
 
 #[test]

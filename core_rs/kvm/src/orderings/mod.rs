@@ -66,6 +66,12 @@ impl Ordering {
         self.paths.iter().filter(|path| path.vm == vm && path.flushes).count()
     }
 
+    /// How often flush runs for a VM at most, when steps overlap as they may.
+    pub fn flushes_at_most(&self, vm: usize) -> usize {
+        let may = |path: &&Path| path.vm == vm && (path.flushes || path.overlaps);
+        self.paths.iter().filter(may).count()
+    }
+
     /// Whether two flushes of a VM may overlap.
     pub fn may_overlap(&self, vm: usize) -> bool {
         self.paths.iter().any(|path| path.vm == vm && path.overlaps)

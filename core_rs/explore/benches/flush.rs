@@ -28,16 +28,27 @@ fn main() {
         ("explore random, checkers", How::Random { seed: 1 }, Checks::default()),
         ("explore dpor, checkers", How::Dpor, Checks::default()),
     ];
-    let mut rates: Vec<_> = ours.into_iter().map(|(name, how, checks)| by_explore(name, how, checks, time)).collect();
+    let mut rates: Vec<_> =
+        ours.into_iter().map(|(name, how, checks)| by_explore(name, how, checks, time)).collect();
     rates.push(by_shuttle("shuttle random", time, |n| shuttle::check_random(in_shuttle, n)));
     rates.push(by_shuttle("shuttle dfs", time, |n| shuttle::check_dfs(in_shuttle, Some(n))));
     rates.push(by_loom(time));
     println!("{:<26} {:>14} {:>18} {:>16}", "", "executions/s", "points/execution", "points/s");
     for rate in &rates {
-        println!("{:<26} {:>14.0} {:>18.1} {:>16.0}", rate.name, rate.executions, rate.points, rate.executions * rate.points);
+        println!(
+            "{:<26} {:>14.0} {:>18.1} {:>16.0}",
+            rate.name,
+            rate.executions,
+            rate.points,
+            rate.executions * rate.points
+        );
     }
-    let by = |name: &str| rates.iter().find(|rate| rate.name == name).map_or(f64::NAN, |rate| rate.executions * rate.points);
-    for (ours, theirs) in [("explore random", "shuttle random"), ("explore dfs", "shuttle dfs"), ("explore dpor", "loom")] {
+    let by = |name: &str| {
+        rates.iter().find(|rate| rate.name == name).map_or(f64::NAN, |rate| rate.executions * rate.points)
+    };
+    for (ours, theirs) in
+        [("explore random", "shuttle random"), ("explore dfs", "shuttle dfs"), ("explore dpor", "loom")]
+    {
         println!("{ours} : {theirs} = {:.1} at an equal number of scheduling points", by(ours) / by(theirs));
     }
     reduction();
@@ -131,7 +142,11 @@ fn in_shuttle() {
     use shuttle::sync::atomic::{AtomicUsize, Ordering};
     use shuttle::sync::{Arc, RwLock};
 
-    let vm = Arc::new((RwLock::new(()), [1, OBJECTS, 1, 64].map(AtomicUsize::new), [0; OBJECTS + 2].map(AtomicUsize::new)));
+    let vm = Arc::new((
+        RwLock::new(()),
+        [1, OBJECTS, 1, 64].map(AtomicUsize::new),
+        [0; OBJECTS + 2].map(AtomicUsize::new),
+    ));
     let flush = |vm: Arc<(RwLock<()>, [AtomicUsize; 4], [AtomicUsize; OBJECTS + 2])>| {
         let [pgt, nobjs, objects, capacity] = &vm.1;
         {
@@ -226,7 +241,11 @@ fn by_loom(time: Duration) -> Rate {
         EXECUTIONS.fetch_add(1, Ordering::Relaxed);
     });
     let executions = EXECUTIONS.load(Ordering::Relaxed) as f64;
-    Rate { name: "loom", executions: executions / started.elapsed().as_secs_f64(), points: 2.0 * points_of_a_thread() + 2.0 }
+    Rate {
+        name: "loom",
+        executions: executions / started.elapsed().as_secs_f64(),
+        points: 2.0 * points_of_a_thread() + 2.0,
+    }
 }
 
 /// Executions by DPOR and by depth-first search without reduction, on cuts of the race that the latter finishes.

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -271,12 +272,30 @@ impl<'a> Explorer<'a> {
 #[derive(Default)]
 struct Log {
     /// By fingerprint: the number of the finding.
-    known: HashMap<u64, usize>,
+    known: HashMap<u64, usize, BuildHasherDefault<Identity>>,
     /// By finding that was known before this execution: whether it was seen in this one.
     again: Vec<bool>,
     new: Vec<Observed>,
     harms: Vec<Harm>,
     marks: Vec<Mark>,
+}
+
+/// Fingerprints are hashes already.
+#[derive(Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, fingerprint: u64) {
+        self.0 = fingerprint;
+    }
 }
 
 /// Harm in an execution.

@@ -171,13 +171,12 @@ impl Model {
             self.conditional += 1;
             self.awaiting += usize::from(action.kind == Kind::AwaitChange);
         }
-        match self.threads[action.thread].slot {
-            Some(slot) => self.pending[slot] = action,
-            None => {
-                // Threads come to their first actions in their order.
-                self.threads[action.thread].slot = Some(self.pending.len());
-                self.pending.push(action);
-            }
+        if let Some(slot) = self.threads[action.thread].slot {
+            self.pending[slot] = action;
+        } else {
+            // Threads come to their first actions in their order.
+            self.threads[action.thread].slot = Some(self.pending.len());
+            self.pending.push(action);
         }
     }
 

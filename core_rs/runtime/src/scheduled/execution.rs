@@ -194,45 +194,55 @@ pub(super) fn set_up<T>(f: impl FnOnce(&mut Objects) -> T) -> T {
 ///
 /// `prepare` says what the action's target is, and what is known of its effect, at this moment. A thread that is
 /// unwinding takes its actions at once: other threads must not run inside its panic.
-#[inline]
+#[inline(always)]
 pub(super) fn act(kind: Kind, site: Site, prepare: impl FnOnce(&mut Model) -> (Option<Target>, Effect)) {
     let run = current().expect("a run is under way");
     {
         let model = &mut *run.model.borrow_mut();
         let (target, effect) = prepare(model);
-        let action = Action { thread: model.running, kind, target, site, effect };
         if std::thread::panicking() {
-            model.apply(action);
+            model.apply(Action { thread: model.running, kind, target, site, effect });
             return;
         }
-        model.offer(action);
-        // The decision is made here and not where the coroutines are resumed: most often the same thread goes
-        // on, and nothing need be switched.
-        if let Some(policy) = run.policy.get() {
-            match decide(run, model, policy) {
-                Next::Resume(thread) if thread == action.thread => return,
-                next => *run.next.borrow_mut() = next,
-            }
+        model.offer(kind, target, effect, site);
+        if goes_on(run, model) {
+            return;
         }
     }
     suspend(run);
 }
 
+/// Decides who goes next; answers whether it is the running thread. The decision is made here and not where the
+/// coroutines are resumed: most often the same thread goes on, and nothing need be switched.
+fn goes_on(run: &Run, model: &mut Model) -> bool {
+    let Some(policy) = run.policy.get() else { return false };
+    let running = model.running;
+    match decide(run, model, policy) {
+        Next::Resume(thread) if thread == running => true,
+        next => {
+            *run.next.borrow_mut() = next;
+            false
+        }
+    }
+}
+
 /// Who goes next.
 #[allow(unsafe_code)]
+#[inline]
 fn decide(run: &Run, model: &mut Model, mut policy: NonNull<dyn Policy>) -> Next {
     if model.has_work() && model.worker().is_none() {
         return Next::StartWorker;
     }
     model.find_enabled();
-    if model.enabled.is_empty() {
+    let (enabled, taken) = model.enabled();
+    if enabled.is_empty() {
         return Next::End(model.settled());
     }
     run.deciding.set(true);
     // SAFETY: the pointer is made from the exclusive borrow that `run_into` holds while the run is under way, and
     // is used here only, which a policy cannot reach: a run inside a run panics, and actions need the model,
     // which is borrowed now.
-    let choice = unsafe { policy.as_mut() }.choose(&model.enabled, &model.taken);
+    let choice = unsafe { policy.as_mut() }.choose(enabled, taken);
     run.deciding.set(false);
     let Some(choice) = choice else { return Next::End(Outcome::Abandoned) };
     Next::Resume(model.take(choice))
@@ -371,6 +381,9 @@ impl Driver {
         run.yielder.set(running.yielder);
         let result = catch_unwind(AssertUnwindSafe(|| running.coroutine.resume(())));
         running.yielder = run.yielder.replace(ptr::null());
+        if !matches!(result, Ok(CoroutineResult::Yield(()))) {
+            run.model.borrow_mut().ended(thread);
+        }
         match result {
             Ok(CoroutineResult::Yield(()) | CoroutineResult::Return(())) => None,
             Err(panic) if run.deciding.get() => resume_unwind(panic),

@@ -30,7 +30,7 @@ pub struct Ordering {
     /// The paths that tear a VM down, in their order.
     pub paths: Vec<Path>,
     /// Steps, by their places, of which the second must not begin before the first is over: they matter to each
-    /// other, belong to different tasks, and are not on two paths that may overlap.
+    /// other, belong to different tasks, and waiting keeps no two paths apart that may overlap.
     pub apart: Vec<(usize, usize)>,
 }
 

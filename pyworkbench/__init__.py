@@ -1,7 +1,8 @@
 """A workbench for KVM/arm64 stage-2 teardown.
 
 `Stage2` is one stage-2 table, descriptor for descriptor as Linux builds it; `run_ops` runs a script of
-operations on one; `replay` rebuilds the tables of a real machine from a trace and compares them.
+operations on one; `replay` rebuilds the tables of a real machine from a trace and compares them; `overlaps`
+finds in a trace where a VM was torn down by two tasks at once, and `kasan` reads what the kernel said about it.
 `python -m pyworkbench --help` and `pwb --help` list what there is on the command line.
 
 Example:
@@ -15,6 +16,7 @@ Example:
 
 from pyworkbench import _build
 from pyworkbench.capture import Replay, replay
+from pyworkbench.console import ChainComparison, KasanReport, Track, compare_chains, kasan
 from pyworkbench.errors import (
     BuildWarning,
     CaptureError,
@@ -25,20 +27,30 @@ from pyworkbench.errors import (
     TableError,
     WorkbenchError,
 )
+from pyworkbench.overlap import Overlap, TraceOverlaps, find_overlaps, overlaps
 from pyworkbench.table import Leaf, Stage2, run_ops
 
 __all__ = [
     "BuildWarning",
     "CaptureError",
+    "ChainComparison",
     "CorePanic",
     "DebugExtensionWarning",
     "InputError",
+    "KasanReport",
     "Leaf",
+    "Overlap",
     "Replay",
     "Stage2",
     "StaleExtensionWarning",
     "TableError",
+    "TraceOverlaps",
+    "Track",
     "WorkbenchError",
+    "compare_chains",
+    "find_overlaps",
+    "kasan",
+    "overlaps",
     "replay",
     "run_ops",
 ]

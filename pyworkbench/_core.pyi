@@ -10,7 +10,19 @@ from typing import Any, final
 
 from pyworkbench._frames import ArrowBatch
 
-__all__ = ["Stage2", "build_id", "build_profile", "panic_in_core", "replay", "run_ops", "source_id", "sweep"]
+__all__ = [
+    "Stage2",
+    "build_id",
+    "build_profile",
+    "compare_chains",
+    "kasan",
+    "overlaps",
+    "panic_in_core",
+    "replay",
+    "run_ops",
+    "source_id",
+    "sweep",
+]
 
 def build_id() -> str:
     """The identity of the sources this extension was built from, 16 hex digits."""
@@ -26,6 +38,17 @@ def panic_in_core(message: str, long: bool) -> None:
 
 def replay(directory: str | PathLike[str], *, source: str, keep_differences: int, keep_dumps: bool) -> dict[str, Any]:
     """See `pyworkbench.replay`: the fields of a `Replay`, as dicts and lists."""
+
+def compare_chains(
+    one: Sequence[str], other: Sequence[str], modelled: Sequence[str]
+) -> tuple[list[str], list[str], int]:
+    """See `pyworkbench.compare_chains`: the fields of a `ChainComparison`."""
+
+def kasan(console: str | PathLike[str], *, trace: str | PathLike[str] | None) -> list[dict[str, Any]]:
+    """See `pyworkbench.kasan`: the fields of each `KasanReport`, as dicts and lists."""
+
+def overlaps(trace: str | PathLike[str], *, source: str) -> list[dict[str, Any]]:
+    """See `pyworkbench.find_overlaps`: a dict a trace, also with the caches that one side found empty."""
 
 def run_ops(text: str) -> str:
     """See `pyworkbench.run_ops`."""

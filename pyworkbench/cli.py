@@ -4,13 +4,14 @@ Exit codes: 0 it is so, 1 it is not (a difference was found), 2 the input is wro
 error says how.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pyworkbench import Replay, WorkbenchError, replay, run_ops
+from pyworkbench import Replay, TraceOverlaps, WorkbenchError, find_overlaps, kasan, replay, run_ops
 from pyworkbench._options import takes_fields_of
 from pyworkbench.capture import Source
 from pyworkbench.sweep import SweepSpec, spec_of, sweep
@@ -52,6 +53,44 @@ def replay_command(
         for capture in captures_in(directory)
     ]
     raise typer.Exit(1 if any(found) else 0)
+
+
+@app.command("overlap")
+def overlap_command(
+    trace: Annotated[
+        Path, typer.Argument(help="ftrace's text or packed operations, plain or gzip; or a directory with such.")
+    ],
+    source: Annotated[Source, typer.Option(help="Which form of the traces to read in a directory.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each overlap.")] = False,
+    empty_caches: Annotated[
+        bool, typer.Option("--empty-caches", help="Also caches that one of the two tasks found empty.")
+    ] = False,
+) -> None:
+    """Find where a VM was flushed, or a memory cache with objects in it freed, by two tasks at once."""
+    for found in find_overlaps(trace, source=source, empty_caches=empty_caches):
+        if as_json:
+            for one in found.overlaps:
+                print(json.dumps(one.as_json()))
+        else:
+            show_overlaps(found)
+
+
+@app.command("kasan")
+def kasan_command(
+    console: Annotated[
+        Path, typer.Argument(help="A kernel's log, plain or gzip; or a directory with console.txt or dmesg.")
+    ],
+    trace: Annotated[
+        Path | None, typer.Option(help="By which trace to name objects, rather than by those beside the log.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each report.")] = False,
+) -> None:
+    """Read KASAN's reports out of a kernel's log: what happened to which object, and the call chains of both sides."""
+    reports = kasan(console, trace=trace)
+    for report in reports:
+        print(json.dumps(report.as_json()) if as_json else f"{console}:{report.line}: {report}\n")
+    if not as_json:
+        print(f"{len(reports)} reports")
 
 
 @app.command("sweep")
@@ -132,6 +171,27 @@ def report_replay(capture: Path, found: Replay, *, each: bool) -> int:
     for one in found.uncompared:
         print(f"  not compared: {one['name']} of {one['file']}: {one['why']}")
     return found.differing
+
+
+def show_overlaps(found: TraceOverlaps) -> None:
+    """Prints the overlaps of a trace; a cache that is freed inside of an overlapping flush shares its ladder."""
+    flushes = [one for one in found.overlaps if one.kind == "flush"]
+    caches = [one for one in found.overlaps if one.kind == "cache"]
+    print(f"{found.file}: {found.records} records, {found.flushes} flushes")
+    print(f"  two flushes of one VM at once: {len(flushes)}; two frees of one cache at once: {len(caches)}")
+    inside = {
+        id(one): [
+            cache
+            for cache in caches
+            if {*cache.pids} == {*one.pids} and cache.start >= one.start and cache.end <= one.end
+        ]
+        for one in flushes
+    }
+    shown = {id(cache) for of_one in inside.values() for cache in of_one}
+    for one in found.overlaps:
+        if id(one) not in shown:
+            print("\n" + "\n".join(map(str, [one, *inside.get(id(one), [])])))
+            print(one.ladder, end="")
 
 
 def main() -> None:

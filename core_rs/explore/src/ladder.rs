@@ -207,6 +207,7 @@ fn tell(execution: &Execution, action: &Action) -> (&'static str, String) {
         (Kind::TlbInvalidate, Effect::Addresses { ipa, size }) => {
             format!("invalidates {size:#x} from {ipa:#x}")
         }
+        (_, Effect::Broken { rule }) => format!("{rule}: {name}"),
         (kind, _) => format!("{}{name}", verb(kind)),
     };
     let what = what.trim_end();
@@ -241,6 +242,6 @@ fn verb(kind: Kind) -> &'static str {
         Kind::AssertHeld => "asserts ",
         Kind::MightSleep => "might_sleep ",
         Kind::CondResched => "cond_resched ",
-        Kind::TlbInsert | Kind::TlbLookup | Kind::TlbInvalidate => "",
+        Kind::TlbInsert | Kind::TlbLookup | Kind::TlbInvalidate | Kind::Violated => "",
     }
 }

@@ -7,12 +7,15 @@
 
 mod address;
 mod capture;
+mod console;
+mod dicts;
 mod enter;
 mod errors;
 mod frames;
 mod history;
 mod leaf;
 mod measure;
+mod overlap;
 mod pieces;
 mod prot;
 mod provenance;
@@ -27,9 +30,13 @@ mod _core {
     #[pymodule_export]
     use crate::capture::replay;
     #[pymodule_export]
+    use crate::console::{compare_chains, kasan};
+    #[pymodule_export]
     use crate::enter::panic_in_core;
     #[pymodule_export]
     use crate::measure::sweep;
+    #[pymodule_export]
+    use crate::overlap::overlaps;
     #[pymodule_export]
     use crate::provenance::{build_id, build_profile, source_id};
     #[pymodule_export]

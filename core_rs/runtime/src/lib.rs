@@ -142,6 +142,13 @@ pub trait Runtime: Copy + Default + Send + Sync + 'static {
     /// Says that the caller relies on holding `lock` for write (`lockdep_assert_held_write`).
     fn assert_held_write(lock: &Self::RwLock, site: Site);
 
+    /// Says that a rule is broken at this moment, for `object`: harm that the code under study itself can tell,
+    /// such as a NULL dereference.
+    fn violated(rule: &'static str, object: &'static str, site: Site);
+    /// A look at shared words that is no action of the running thread, and that nothing interrupts: for what
+    /// a model knows and its threads do not.
+    fn observe<T>(look: impl FnOnce() -> T) -> T;
+
     /// Marks a place that may sleep: a finding when a spinning lock is held.
     fn might_sleep(site: Site);
     /// A voluntary reschedule point.

@@ -1,9 +1,9 @@
-//! What the program says of the end of its executions, and panics.
+//! What the program says of an action or of the end of its executions, and panics.
 //!
-//! Guarantee: every [`Violation`] is harm; one whose rule is the name of a kind of harm, such as `leak`, is of
+//! Guarantee: every [`Violation`] and every `Violated` action is harm; one whose rule is the name of a kind of harm, such as `leak`, is of
 //! that kind.
 
-use runtime::scheduled::{Outcome, Violation};
+use runtime::scheduled::{Effect, Outcome, Violation};
 
 use super::{Checker, View};
 use crate::finding::{Kind, Mark, Role, Seen, Sink};
@@ -21,6 +21,13 @@ impl Checker for Lifecycle {
             found.tell(Seen { kind, object, at: end, steps: &[] }, &|| {
                 if kind == Kind::Lifecycle { format!("{rule}: {what}") } else { what.clone() }
             });
+        }
+        for (at, action) in execution.actions.iter().enumerate() {
+            if let (Effect::Broken { rule }, Some(target)) = (action.effect, action.target) {
+                let object = execution.objects[target.object].name;
+                let (kind, steps) = (Kind::of_rule(rule), [Mark::on(Role::Used, execution, at)]);
+                found.tell(Seen { kind, object, at, steps: &steps }, &|| format!("{rule}: {object}"));
+            }
         }
         if let Outcome::Panicked { thread, message } = &execution.outcome {
             let last = execution.actions.iter().rposition(|action| action.thread == *thread);

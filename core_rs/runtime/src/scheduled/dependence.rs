@@ -103,7 +103,7 @@ fn family(kind: Kind) -> Family {
         | Kind::RcuBarrier
         | Kind::RcuBarrierOver => Family::Grace,
         Kind::TlbInsert | Kind::TlbLookup | Kind::TlbInvalidate => Family::Tlb,
-        Kind::AssertHeld | Kind::MightSleep | Kind::CondResched => Family::Alone,
+        Kind::AssertHeld | Kind::Violated | Kind::MightSleep | Kind::CondResched => Family::Alone,
     }
 }
 

@@ -248,6 +248,19 @@ fn decide(run: &Run, model: &mut Model, mut policy: NonNull<dyn Policy>) -> Next
     Next::Resume(model.take(choice))
 }
 
+/// Carries out the running thread's actions inside `look` at once, unrecorded.
+pub(super) fn muted<T>(look: impl FnOnce() -> T) -> T {
+    /// Ends the silence, also when `look` panics.
+    struct Restore<'a>(&'a Run, *const Yielder<(), ()>);
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            self.0.yielder.set(self.1);
+        }
+    }
+    let _restore = current().map(|run| Restore(run, run.yielder.replace(ptr::null())));
+    look()
+}
+
 #[allow(unsafe_code)]
 #[inline]
 fn suspend(run: &Run) {

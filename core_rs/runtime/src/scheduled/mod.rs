@@ -33,7 +33,7 @@
 //! - cache, use or invalidate overlapping translations, unless both use or both invalidate them;
 //! - use a translation, and free or allocate the guest page that it leads to.
 //!
-//! `AssertHeld`, `MightSleep` and `CondResched` depend on nothing. [`dependent`] is this list as code.
+//! `AssertHeld`, `Violated`, `MightSleep` and `CondResched` depend on nothing. [`dependent`] is this list as code.
 //!
 //! # Objects
 //! An object that was freed goes on to be the target of accesses to its words, and of a second `Free`, until
@@ -73,7 +73,7 @@ use std::sync::atomic::Ordering;
 
 use crate::{Access, LockClass, Object, Runtime, Site, Word};
 
-use execution::{act, in_a_run, model, scheduled, set_up};
+use execution::{act, in_a_run, model, muted, scheduled, set_up};
 use objects::ObjectKey;
 
 pub use action::{Action, Effect, Kind, ObjectClass, ObjectInfo, Target};
@@ -252,6 +252,18 @@ impl Runtime for Scheduled {
 
     fn assert_held_write(lock: &RwLock, site: Site) {
         lock.assert_held_write(site);
+    }
+
+    fn violated(rule: &'static str, object: &'static str, site: Site) {
+        if scheduled() {
+            act(Kind::Violated, site, |model| {
+                (Some(model.objects.single(object, ObjectClass::Word)), Effect::Broken { rule })
+            });
+        }
+    }
+
+    fn observe<T>(look: impl FnOnce() -> T) -> T {
+        muted(look)
     }
 
     fn might_sleep(site: Site) {

@@ -717,6 +717,26 @@ fn an_execution_is_not_finished_while_the_work_it_handed_over_waits() {
 }
 
 #[test]
+fn an_observation_is_no_action_and_a_violation_is_one() {
+    let seen = Rc::new(Cell::new(0));
+    let look = {
+        let seen = Rc::clone(&seen);
+        thread("T1", move || {
+            let word = Word::new(7);
+            seen.set(S::observe(|| load(&word)));
+            S::violated("NULL dereference", "kvm", site!("look"));
+        })
+    };
+    let execution = run(vec![look], &mut Replay(vec![]));
+    assert_eq!(seen.get(), 7);
+    let [Action { kind: Kind::Violated, effect, target: Some(target), .. }] = execution.actions[..] else {
+        panic!("{:?}", execution.actions)
+    };
+    assert_eq!(effect, Effect::Broken { rule: "NULL dereference" });
+    assert_eq!(execution.objects[target.object].name, "kvm");
+}
+
+#[test]
 fn to_use_a_translation_is_to_use_the_page_that_it_leads_to() {
     let guest = |index| Object { name: GUEST_PAGE, index, words: &[] };
     S::allocated(guest(8), site!("set up"));

@@ -1,6 +1,6 @@
 //! What the program says of an action or of the end of its executions, and panics.
 //!
-//! Guarantee: every [`Violation`] is harm; one whose rule is the name of a kind of harm, such as `leak`, is of
+//! Guarantee: every [`Violation`] and every `Violated` action is harm; one whose rule is the name of a kind of harm, such as `leak`, is of
 //! that kind.
 
 use runtime::scheduled::{Effect, Outcome, Violation};
@@ -23,11 +23,10 @@ impl Checker for Lifecycle {
             });
         }
         for (at, action) in execution.actions.iter().enumerate() {
-            if let (Effect::Rule(rule), Some(target)) = (action.effect, action.target) {
+            if let (Effect::Broken { rule }, Some(target)) = (action.effect, action.target) {
                 let object = execution.objects[target.object].name;
-                let steps = [Mark::on(Role::Used, execution, at)];
-                let seen = Seen { kind: Kind::of_rule(rule), object, at, steps: &steps };
-                found.tell(seen, &|| format!("{rule}: {object}"));
+                let (kind, steps) = (Kind::of_rule(rule), [Mark::on(Role::Used, execution, at)]);
+                found.tell(Seen { kind, object, at, steps: &steps }, &|| format!("{rule}: {object}"));
             }
         }
         if let Outcome::Panicked { thread, message } = &execution.outcome {

@@ -68,8 +68,8 @@ fn harm_in(execution: &Execution) -> Vec<String> {
                 }
             }
             Kind::Violated => {
-                if let Effect::Rule(rule) = action.effect {
-                    harm.push(format!("{rule}: {name}"));
+                if let (Effect::Broken { rule }, Some(object)) = (action.effect, info) {
+                    harm.push(format!("{rule}: {}", object.name));
                 }
             }
             _ => {}

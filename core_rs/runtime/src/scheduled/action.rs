@@ -83,7 +83,7 @@ pub enum Kind {
     RcuBarrierOver,
     /// Says that a lock is held; the [`Effect`] tells whether it is.
     AssertHeld,
-    /// Says that a rule is broken for its target, which is harm; the [`Effect`] names the rule.
+    /// Says that a rule is broken, which is harm.
     Violated,
     /// Passes a place that may sleep.
     MightSleep,
@@ -143,6 +143,12 @@ pub enum Effect {
         /// The [guest page](super::GUEST_PAGE) that it leads to: one more than a [`Target::object`]. See
         /// [`page_used`](super::page_used).
         page: Option<NonZeroU32>,
+    },
+    /// `Violated`: the rule, by a short name such as `null-dereference`. The target stands for what it is broken
+    /// for. Known before.
+    Broken {
+        /// Its name.
+        rule: &'static str,
     },
     /// `AssertHeld`: whether the thread holds the lock.
     Held(bool),

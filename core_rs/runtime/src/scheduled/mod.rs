@@ -257,7 +257,7 @@ impl Runtime for Scheduled {
     fn violated(rule: &'static str, object: &'static str, site: Site) {
         if scheduled() {
             act(Kind::Violated, site, |model| {
-                (Some(model.objects.single(object, ObjectClass::Word)), Effect::Rule(rule))
+                (Some(model.objects.single(object, ObjectClass::Word)), Effect::Broken { rule })
             });
         }
     }

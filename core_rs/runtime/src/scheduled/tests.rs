@@ -729,9 +729,11 @@ fn an_observation_is_no_action_and_a_violation_is_one() {
     };
     let execution = run(vec![look], &mut Replay(vec![]));
     assert_eq!(seen.get(), 7);
-    let [violation] = execution.actions[..] else { panic!("one action") };
-    assert_eq!((violation.kind, violation.effect), (Kind::Violated, Effect::Rule("null-dereference")));
-    assert_eq!(execution.objects[violation.target.unwrap().object].name, "kvm");
+    let [Action { kind: Kind::Violated, effect, target: Some(target), .. }] = execution.actions[..] else {
+        panic!("{:?}", execution.actions)
+    };
+    assert_eq!(effect, Effect::Broken { rule: "NULL dereference" });
+    assert_eq!(execution.objects[target.object].name, "kvm");
 }
 
 #[test]

@@ -152,8 +152,6 @@ pub enum Effect {
     },
     /// `AssertHeld`: whether the thread holds the lock.
     Held(bool),
-    /// `Violated`: the rule, by a short name such as `null-dereference`.
-    Rule(&'static str),
 }
 
 /// What an action is done to.

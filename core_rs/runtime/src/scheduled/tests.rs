@@ -724,7 +724,7 @@ fn an_observation_is_no_action_and_a_violation_is_one() {
         thread("T1", move || {
             let word = Word::new(7);
             seen.set(S::observe(|| load(&word)));
-            S::violated("null-dereference", "kvm", site!("look"));
+            S::violated("NULL dereference", "kvm", site!("look"));
         })
     };
     let execution = run(vec![look], &mut Replay(vec![]));

@@ -1,9 +1,9 @@
-"""What the command line shows of a sweep: progress on standard error, and the table of medians."""
+"""What the command line shows of what takes long: progress on standard error, and tables of the results."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich import box
@@ -14,21 +14,66 @@ from rich.table import Table
 from pyworkbench.sweep import SUMMARY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     from pyworkbench.sweep import SweepResult
 
 
 @contextmanager
-def measuring() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar that is gone at the end; yields what `sweep` takes as `progress`."""
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that is gone at the end; yields a function that takes what is done and what there is in all."""
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("measuring")
+        task = bar.add_task(what)
 
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
         yield progress
+
+
+@contextmanager
+def exploring() -> Iterator[Callable[[int, int, float], None]]:
+    """A line about an exploration, gone at the end; yields what `explore` takes as `progress`."""
+    with Console(stderr=True).status("exploring") as status:
+
+        def progress(executions: int, frontier: int, elapsed_s: float) -> None:
+            rate = executions / max(elapsed_s, 1e-9)
+            status.update(
+                f"{executions:,} executions, {rate:,.0f} a second, {frontier} open choices, {elapsed_s:.0f} s"
+            )
+
+        yield progress
+
+
+def show_matrix(matrix: pd.DataFrame) -> None:
+    """Prints a table for each scenario: a row a strategy, a column a variant; then why cells are n/a."""
+    console = Console()
+    for scenario, rows in matrix.groupby("scenario", sort=False):
+        table = Table(title=str(scenario), box=box.SIMPLE, padding=(0, 1))
+        table.add_column("strategy", no_wrap=True)
+        variants = rows["variant"].unique()
+        for variant in variants:
+            table.add_column(str(variant))
+        cells = {(row["variant"], row["strategy"]): _cell(row) for row in rows.to_dict("records")}
+        for strategy in rows["strategy"].unique():
+            table.add_row(str(strategy), *(cells[variant, strategy] for variant in variants))
+        console.print(table)
+    without = matrix[matrix["verdict"] == "n/a"]
+    for variant, reasons in without.groupby("variant", sort=False):
+        for what, of_reason in reasons.groupby("what", sort=False):
+            names = ", ".join(of_reason["strategy"].unique())
+            console.print(f"n/a {variant}: {what} ({names})", highlight=False)
+
+
+def _cell(row: dict[Hashable, Any]) -> str:
+    """A cell: the verdict, the kinds of harm or what ended it, and how many classes of executions were seen."""
+    colour = {"Proved": "green", "Bug": "red", "Exhausted": "yellow"}.get(str(row["verdict"]))
+    if colour is None:
+        return "n/a"
+    said = row["kinds"] if row["verdict"] == "Bug" else row["what"] if row["verdict"] == "Exhausted" else ""
+    seen = "" if pd.isna(row["classes"]) else f"{row['classes']:,.0f} classes"
+    lines = [f"[{colour}]{row['verdict']}[/{colour}]", str(said or ""), seen]
+    return "\n".join(line for line in lines if line)
 
 
 def show_sweep(result: SweepResult) -> None:

@@ -38,6 +38,8 @@ def test_each_report_is_of_an_array_that_the_trace_shows_freed_twice_at_once() -
         assert report.complete
         assert report.freed is not None
         assert report.object == "kvm.arch.split_page_cache.objects"
+        assert report.pid is not None
+        assert report.freed.pid is not None
         overlap = by_tasks[frozenset([report.pid, report.freed.pid])]
         assert report.known is not None
         assert (report.address, report.known["kvm"], report.known["mc"]) == (overlap.objects, overlap.kvm, overlap.mc)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich import box
@@ -14,7 +14,7 @@ from rich.table import Table
 from pyworkbench.sweep import SUMMARY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Iterator
 
     from pyworkbench.sweep import SweepResult
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar that is gone at the end; yields a function that takes what is done and what there is in all."""
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what)
 
         def progress(done: int, total: int) -> None:
@@ -46,34 +47,28 @@ def exploring() -> Iterator[Callable[[int, int, float], None]]:
 
 
 def show_matrix(matrix: pd.DataFrame) -> None:
-    """Prints a table for each scenario: a row a strategy, a column a variant; then why cells are n/a."""
+    """Prints a table for each scenario, a row a cell; why a strategy has no meaning stands in its row."""
     console = Console()
     for scenario, rows in matrix.groupby("scenario", sort=False):
-        table = Table(title=str(scenario), box=box.SIMPLE, padding=(0, 1))
-        table.add_column("strategy", no_wrap=True)
-        variants = rows["variant"].unique()
-        for variant in variants:
-            table.add_column(str(variant))
-        cells = {(row["variant"], row["strategy"]): _cell(row) for row in rows.to_dict("records")}
-        for strategy in rows["strategy"].unique():
-            table.add_row(str(strategy), *(cells[variant, strategy] for variant in variants))
+        table = Table(title=str(scenario), box=box.SIMPLE, padding=0)
+        for name in ("variant", "strategy", "verdict"):
+            table.add_column(name, no_wrap=True)
+        table.add_column("harm that can come first, or why")
+        table.add_column("classes", justify="right", no_wrap=True)
+        before = None
+        for row in rows.to_dict("records"):
+            colour = _COLOURS.get(row["verdict"], "dim")
+            said = row["kinds"] if row["verdict"] == "Bug" else row["what"]
+            seen = "" if pd.isna(row["classes"]) else f"{row['classes']:,.0f}"
+            mark = "" if row["verdict"] != "Bug" or row["complete"] else "+"  # more may come
+            variant = "" if row["variant"] == before else row["variant"]
+            before = row["variant"]
+            verdict = f"[{colour}]{row['verdict']}[/{colour}]"
+            table.add_row(variant, row["strategy"], verdict, "" if pd.isna(said) else said, seen + mark)
         console.print(table)
-    without = matrix[matrix["verdict"] == "n/a"]
-    for variant, reasons in without.groupby("variant", sort=False):
-        for what, of_reason in reasons.groupby("what", sort=False):
-            names = ", ".join(of_reason["strategy"].unique())
-            console.print(f"n/a {variant}: {what} ({names})", highlight=False)
 
 
-def _cell(row: dict[Hashable, Any]) -> str:
-    """A cell: the verdict, the kinds of harm or what ended it, and how many classes of executions were seen."""
-    colour = {"Proved": "green", "Bug": "red", "Exhausted": "yellow"}.get(str(row["verdict"]))
-    if colour is None:
-        return "n/a"
-    said = row["kinds"] if row["verdict"] == "Bug" else row["what"] if row["verdict"] == "Exhausted" else ""
-    seen = "" if pd.isna(row["classes"]) else f"{row['classes']:,.0f} classes"
-    lines = [f"[{colour}]{row['verdict']}[/{colour}]", str(said or ""), seen]
-    return "\n".join(line for line in lines if line)
+_COLOURS = {"Proved": "green", "Bug": "red", "Exhausted": "yellow"}
 
 
 def show_sweep(result: SweepResult) -> None:

@@ -196,7 +196,9 @@ def matrix_command(
             progress=progress,
         )
     if as_json:
-        print(matrix.to_json(orient="records", lines=True), end="")
+        for line in matrix.to_json(orient="records", lines=True).splitlines():
+            row = json.loads(line)
+            print(json.dumps(row | {"kinds": row["kinds"].split(", ") if row["kinds"] else []}))
     else:
         show_matrix(matrix)
 

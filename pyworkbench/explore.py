@@ -95,6 +95,8 @@ class Verdict:
     """The scenario's name, or its text."""
     scenario_text: str
     """Its text: the set-up, and what each task does."""
+    guest_pages: int
+    """How many pages the guest has."""
     variant: str
     """The kernel's."""
     strategy: str
@@ -148,7 +150,17 @@ class Verdict:
     @property
     def scope(self) -> dict[str, Any]:
         """What the verdict holds for."""
-        names = ["scenario_text", "variant", "strategy", "threads", "search", "bounds", "checkers", "memory"]
+        names = [
+            "scenario_text",
+            "guest_pages",
+            "variant",
+            "strategy",
+            "threads",
+            "search",
+            "bounds",
+            "checkers",
+            "memory",
+        ]
         return {"walker": "upstream", **{name: getattr(self, name) for name in names}}
 
     def frame(self) -> pd.DataFrame:

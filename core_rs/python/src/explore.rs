@@ -189,6 +189,7 @@ fn of_case<'py>(py: Python<'py>, case: &Case) -> PyResult<Bound<'py, PyDict>> {
         program: case.name(),
         scenario: &scenario.name,
         scenario_text: scenario.to_string(),
+        guest_pages: scenario.set_up.pages,
         variant: case.variant().name,
         strategy: &case.strategy().name,
     )

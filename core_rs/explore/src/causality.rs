@@ -4,7 +4,7 @@
 //! which each is of the thread of the next, or [depends](runtime::scheduled::dependent) on it. Two executions
 //! with the same such order are equivalent. Kept from one execution to the next as far as both begin alike.
 
-use runtime::scheduled::{Action, Kind, dependent, may_be_co_enabled};
+use runtime::scheduled::{Action, Kind, dependent, may_be_co_enabled, page_used};
 
 const NONE: u32 = u32::MAX;
 
@@ -36,9 +36,16 @@ struct Event {
     thread: u32,
     /// Its number among those of its thread, from 1 up.
     number: u32,
-    object: u32,
-    previous_on: u32,
+    /// What it is done to: its target, and the page it uses; with the event before it on each.
+    on: [(u32, u32); 2],
     previous_of: u32,
+}
+
+impl Event {
+    /// The event before this one on an object.
+    fn previous_on(&self, object: u32) -> u32 {
+        if self.on[0].0 == object { self.on[0].1 } else { self.on[1].1 }
+    }
 }
 
 impl Causality {
@@ -68,8 +75,8 @@ impl Causality {
         while self.events.len() > keep {
             let Some(event) = self.events.pop() else { break };
             self.last_of[event.thread as usize] = event.previous_of;
-            if event.object != NONE {
-                self.last_on[event.object as usize] = event.previous_on;
+            for (object, previous) in event.on.into_iter().filter(|(object, _)| *object != NONE) {
+                self.last_on[object as usize] = previous;
             }
         }
         self.clocks.truncate(keep * self.stride);
@@ -96,30 +103,32 @@ impl Causality {
             self.clocks.extend_from_within(from..from + stride);
             self.events[previous_of as usize].number + 1
         };
-        let mut event = Event { thread: thread as u32, number, object: NONE, previous_on: NONE, previous_of };
-        if let Some(target) = action.target {
-            if target.object >= self.last_on.len() {
-                self.last_on.resize(target.object + 1, NONE);
+        let mut event = Event { thread: thread as u32, number, on: [(NONE, NONE); 2], previous_of };
+        let objects = [action.target.map(|target| target.object), page_used(action)];
+        for (on, object) in event.on.iter_mut().zip(objects) {
+            let Some(object) = object else { continue };
+            if object >= self.last_on.len() {
+                self.last_on.resize(object + 1, NONE);
             }
-            event.object = target.object as u32;
-            event.previous_on = std::mem::replace(&mut self.last_on[target.object], at as u32);
-            self.order(actions, action, event.previous_on, base);
+            let previous = std::mem::replace(&mut self.last_on[object], at as u32);
+            *on = (object as u32, previous);
+            self.order(actions, action, *on, base);
         }
         self.clocks[base + thread] = number;
         self.last_of[thread] = at as u32;
         self.events.push(event);
     }
 
-    /// Orders a new event, whose clock is at `base`, after those on the same object that it depends on, and
-    /// notes which of them it races with.
-    fn order(&mut self, actions: &[Action], action: &Action, mut on: u32, base: usize) {
+    /// Orders a new event, whose clock is at `base`, after those on an object that it depends on, and notes which
+    /// of them it races with.
+    fn order(&mut self, actions: &[Action], action: &Action, (object, mut on): (u32, u32), base: usize) {
         let waits = waits(action.kind);
         let previous_of = self.last_of[action.thread];
         while on != NONE {
             let earlier = on as usize;
-            let Event { thread, number, previous_on, .. } = self.events[earlier];
-            on = previous_on;
-            let thread = thread as usize;
+            let event = &self.events[earlier];
+            let (thread, number) = (event.thread as usize, event.number);
+            on = event.previous_on(object);
             let known = |clock: usize| self.clocks[clock + thread] >= number;
             let after = known(base);
             // Of an action that never waits, only the direct predecessors can be reversed. One that waits is not
@@ -155,6 +164,11 @@ impl Causality {
     /// How many actions of each thread happen before that event, its own included.
     pub fn clock(&self, event: usize) -> &[u32] {
         &self.clocks[event * self.stride..(event + 1) * self.stride]
+    }
+
+    /// The event's thread.
+    pub fn thread(&self, event: usize) -> usize {
+        self.events[event].thread as usize
     }
 
     /// The event's number among those of its thread, from 1 up.

@@ -14,7 +14,7 @@ use crate::MAX_THREADS;
 use crate::causality::Causality;
 use crate::checkers::{Checker, View};
 use crate::error::Error;
-use crate::finding::{Finding, Key, Kind, Observed};
+use crate::finding::{Finding, Key, Kind, Mark, Observed};
 use crate::minimise::minimise;
 use crate::schedule::Schedule;
 use crate::search::Search;
@@ -119,18 +119,18 @@ impl<'a> Explorer<'a> {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Ended, Error> {
         let bounds = &self.settings.bounds;
-        let mut reported = Duration::ZERO;
+        let mut report_at = BETWEEN_REPORTS;
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Ok(Ended::Budget(Exhausted::Stopped));
             }
-            if self.counts.executions % CLOCK == 0 {
+            if self.counts.executions.is_multiple_of(CLOCK) {
                 self.counts.elapsed = self.started.elapsed();
                 if bounds.time.is_some_and(|time| self.counts.elapsed >= time) {
                     return Ok(Ended::Budget(Exhausted::Time));
                 }
-                if self.counts.elapsed - reported >= BETWEEN_REPORTS {
-                    reported = self.counts.elapsed;
+                if self.counts.elapsed >= report_at {
+                    report_at = self.counts.elapsed + BETWEEN_REPORTS;
                     let Self { counts, ref findings, .. } = *self;
                     progress(&Progress { counts, frontier: search.frontier(), findings: findings.len() });
                 }
@@ -283,14 +283,17 @@ fn comes_before(causality: &Causality, a: &Observed, b: &Observed) -> bool {
     if b.at >= end {
         return a.at < end;
     }
-    a.at < end && shown_by(a).all(|a| shown_by(b).any(|b| causality.before(a, b)))
+    let shown = |observed| shown_by(causality, observed);
+    a.at < end && shown(a).all(|a| shown(b).any(|b| causality.before(a, b)))
 }
 
-/// The actions that must all have been taken for an observation to be made.
-fn shown_by(observed: &Observed) -> impl Iterator<Item = usize> {
+/// The actions that must all have been taken for an observation to be made: of a cycle, the last of each of its
+/// threads.
+fn shown_by(causality: &Causality, observed: &Observed) -> impl Iterator<Item = usize> {
     let steps: &[_] = if observed.kind == Kind::Deadlock { &observed.steps } else { &[] };
+    let own = |step: &&Mark| causality.thread(step.action) == step.thread;
     let at = steps.is_empty().then_some(observed.at);
-    steps.iter().map(|step| step.action).chain(at)
+    steps.iter().filter(own).map(|step| step.action).chain(at)
 }
 
 /// A search as a policy, within a bound on actions.

@@ -50,6 +50,9 @@ pub enum Error {
     /// A scenario that cannot be set up.
     #[error("the scenario cannot be set up: {0}")]
     SetUp(String),
+    /// A name of a case that has no variant in it.
+    #[error("case {0:?} does not consist of a scenario, a variant and a strategy, such as `flush-race arm64-7.3 none`")]
+    Case(String),
     /// A strategy that has no meaning under a variant.
     #[error("strategy {strategy} does not apply to {variant}: {reason}")]
     NotApplicable {

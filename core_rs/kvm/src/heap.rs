@@ -35,7 +35,7 @@ pub enum Memory {
 /// One thing that went wrong with memory, as the heap saw it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Harm {
-    /// The rule that was broken, such as `use after free`.
+    /// The rule that was broken, such as `use-after-free`.
     pub rule: &'static str,
     /// The object's name.
     pub object: &'static str,
@@ -103,14 +103,14 @@ impl<R: Runtime> Heap<R> {
             Memory::Kmalloc => {}
             Memory::Vmalloc => R::might_sleep(site!("vfree")),
             Memory::Stack | Memory::Static => {
-                self.violated("bad free", block.name, site);
+                self.violated("bad-free", block.name, site);
                 return false;
             }
         }
         R::freed(block.object(), site);
         let first = block.frees.fetch_add(1, Ordering::Relaxed) == 0;
         if !first {
-            self.record("double free", block.name, site);
+            self.record("double-free", block.name, site);
         }
         first
     }
@@ -145,7 +145,7 @@ impl<R: Runtime> Heap<R> {
         self.accessed(block, site);
         if before == 0 {
             R::fetch_add(word, 1, site);
-            self.record("count underflow", block.name, site);
+            self.record("count-underflow", block.name, site);
         }
         before == 1
     }
@@ -211,12 +211,12 @@ impl<R: Runtime> Heap<R> {
 
     fn field(&self, ptr: Ptr, field: usize, site: Site) -> Option<(&Word, &Block)> {
         let Some(block) = self.block(ptr) else {
-            let rule = if ptr == 0 { "NULL dereference" } else { "wild pointer" };
+            let rule = if ptr == 0 { "null-dereference" } else { "wild-pointer" };
             self.violated(rule, "NULL", site);
             return None;
         };
         let Some(word) = block.words.get(field) else {
-            self.violated("out of bounds", block.name, site);
+            self.violated("out-of-bounds", block.name, site);
             return None;
         };
         Some((word, block))
@@ -225,7 +225,7 @@ impl<R: Runtime> Heap<R> {
     /// An access has been made: was the object still there?
     fn accessed(&self, block: &Block, site: Site) {
         if block.frees.load(Ordering::Relaxed) != 0 {
-            self.record("use after free", block.name, site);
+            self.record("use-after-free", block.name, site);
         }
     }
 

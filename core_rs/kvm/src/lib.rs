@@ -35,6 +35,7 @@ mod mmu_lock;
 mod named;
 mod nested;
 mod notifier;
+mod orderings;
 mod plain_table;
 mod program;
 mod scenario;
@@ -49,6 +50,8 @@ mod world;
 
 pub use error::Error;
 pub use heap::{Harm, Memory};
+pub use named::Regression;
+pub use orderings::{Ordering, Orderings, Path, PathKind, orderings};
 pub use program::{Case, Outcome};
 pub use scenario::{Cache, Scenario, SetUp, Shape, Task};
 pub use step::{Fd, FdKind, MAX_VCPUS, MAX_VMS, Step};

@@ -95,7 +95,7 @@ impl<R: Runtime> World<R> {
         } else {
             let site = site!("__kvm_mmu_topup_memory_cache:capacity");
             if heap.load(object, base + CAPACITY, plain, site) != capacity {
-                heap.violated("capacity of a live cache changes", NAME, site);
+                heap.violated("capacity-changed", NAME, site);
                 return false;
             }
         }

@@ -153,7 +153,9 @@ impl<R: Runtime> World<R> {
 
     fn guest_page(&self) -> Ptr {
         let site = site!("vma_alloc_folio");
-        self.heap.alloc_indexed("guest page", 1, Memory::Kmalloc, PFN_SHIFT, site)
+        // Its index counts frames of 4 KiB, whatever the granule.
+        let index_shift = PFN_SHIFT + self.page_shift() - 12;
+        self.heap.alloc_indexed("guest page", 0, Memory::Kmalloc, index_shift, site)
     }
 
     /// Frees the frames of all guest pages that have one, and says so if a stage-2 leaf still reaches one.

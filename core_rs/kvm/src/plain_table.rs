@@ -14,7 +14,7 @@ use crate::variant::Arch;
 use crate::vm::Vm;
 use crate::world::World;
 
-/// Bit 0 of an entry that maps a page; the frame is above it.
+/// Bit 0 of an entry that maps a page; the frame is above it. A list's pointers never have it: they are aligned.
 const PRESENT: u64 = 1;
 /// Words of a `list_head`.
 const LIST_NEXT: usize = 0;
@@ -97,8 +97,8 @@ impl<R: Runtime> World<R> {
             return;
         }
         let head = self.heap.alloc("list_head on a stack", 2, Memory::Stack, site!("kvm_flush_range:list"));
-        self.heap.init(head, LIST_NEXT, head);
-        self.heap.init(head, LIST_PREV, head);
+        self.heap.init(head, LIST_NEXT, link(head));
+        self.heap.init(head, LIST_PREV, link(head));
         self.clear_range(pgd, range, &mut |page| self.list_add_tail(head, page));
         flush_tlb();
         self.free_list(head);
@@ -116,7 +116,7 @@ impl<R: Runtime> World<R> {
             let from = first.max(root * per_table) - root * per_table;
             let to = (first + pages).min((root + 1) * per_table) - root * per_table;
             for place in from as usize..to as usize {
-                if heap.load(table, place, marked, site!("kvm_flush_range:pte")) != 0 {
+                if heap.load(table, place, marked, site!("kvm_flush_range:pte")) & PRESENT != 0 {
                     heap.store(table, place, 0, marked, site!("kvm_flush_range:clear_pte"));
                 }
             }
@@ -131,27 +131,26 @@ impl<R: Runtime> World<R> {
     fn list_add_tail(&self, head: Ptr, page: Ptr) {
         let (heap, plain) = (&self.heap, Access::Plain);
         let last = heap.load(head, LIST_PREV, plain, site!("list_add_tail:last"));
-        heap.store(head, LIST_PREV, page, plain, site!("list_add_tail:head"));
-        heap.store(page, LIST_NEXT, head, plain, site!("list_add_tail:next"));
+        heap.store(head, LIST_PREV, link(page), plain, site!("list_add_tail:head"));
+        heap.store(page, LIST_NEXT, link(head), plain, site!("list_add_tail:next"));
         heap.store(page, LIST_PREV, last, plain, site!("list_add_tail:prev"));
-        heap.store(last, LIST_NEXT, page, plain, site!("list_add_tail:link"));
+        heap.store(linked(last), LIST_NEXT, link(page), plain, site!("list_add_tail:link"));
     }
 
     /// Unlinks and frees every page of a list. Ends early where the list leads to something that is no page: the
     /// kernel would free that.
     fn free_list(&self, head: Ptr) {
         let (heap, plain) = (&self.heap, Access::Plain);
-        let mut page = heap.load(head, LIST_NEXT, plain, site!("kvm_flush_range:first"));
+        let mut page = linked(heap.load(head, LIST_NEXT, plain, site!("kvm_flush_range:first")));
         while page != head {
             let next = heap.load(page, LIST_NEXT, plain, site!("kvm_flush_range:list_next"));
             let before = heap.load(page, LIST_PREV, plain, site!("kvm_flush_range:list_prev"));
-            heap.store(next, LIST_PREV, before, plain, site!("list_del:next"));
-            heap.store(before, LIST_NEXT, next, plain, site!("list_del:prev"));
-            let freed_page = heap.free(page, site!("kvm_flush_range:free_page"));
-            if !freed_page {
+            heap.store(linked(next), LIST_PREV, before, plain, site!("list_del:next"));
+            heap.store(linked(before), LIST_NEXT, next, plain, site!("list_del:prev"));
+            if !heap.free(page, site!("kvm_flush_range:free_page")) {
                 return;
             }
-            page = next;
+            page = linked(next);
         }
     }
 
@@ -164,4 +163,14 @@ impl<R: Runtime> World<R> {
         let entries = self.entries() as u64;
         ((page / entries) as usize, (page % entries) as usize)
     }
+}
+
+/// A list's pointer to an object, as it is kept in a word.
+fn link(object: Ptr) -> u64 {
+    object << 1
+}
+
+/// The object that a list's pointer leads to.
+fn linked(word: u64) -> Ptr {
+    word >> 1
 }

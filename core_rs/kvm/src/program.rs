@@ -4,11 +4,12 @@
 //! outside the run): then nothing may be left, whatever the tasks did. Before that, no leaf may reach a guest
 //! page that was freed.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use runtime::Runtime;
 use runtime::native::Native;
-use runtime::scheduled::{Instance, NamedThread, Program, Scheduled, Violation};
+use runtime::scheduled::{Instance, NamedThread, ObjectInfo, Program, Scheduled, Violation};
 
 use crate::error::Error;
 use crate::heap::Harm;
@@ -80,9 +81,38 @@ impl Case {
     }
 }
 
+impl FromStr for Case {
+    type Err = Error;
+
+    /// Reads a case's name: scenario, variant and strategy, each by its name or its text.
+    ///
+    /// ```
+    /// use kvm::Case;
+    /// use runtime::scheduled::Program;
+    ///
+    /// let text = "setup cache=filled; task T1: exit; task T2 fds=vm: close vm arm64-7.3 hold=arch helpers=assert";
+    /// let case: Case = text.parse()?;
+    /// assert_eq!(case, case.name().parse()?);
+    /// # Ok::<(), kvm::Error>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let variants = text.split_whitespace().filter_map(|word| Some((word, word.parse::<Variant>().ok()?)));
+        let Some((name, variant)) = variants.last() else {
+            return Err(Error::Case(text.to_owned()));
+        };
+        let at = name.as_ptr().addr() - text.as_ptr().addr();
+        Self::new(text[..at].trim().parse()?, variant, text[at + name.len()..].trim().parse()?)
+    }
+}
+
 impl Program for Case {
     fn name(&self) -> String {
         format!("{} {} {}", self.scenario.name, self.variant, self.strategy)
+    }
+
+    /// What is left at the end is judged by `end`, after every task has gone.
+    fn lives_on(&self, _object: &ObjectInfo) -> bool {
+        true
     }
 
     fn start(&self) -> Instance {
@@ -99,7 +129,7 @@ impl Program for Case {
 /// Looks at the end of an execution.
 fn judge<R: Runtime>(world: &World<R>) -> Vec<Violation> {
     let reached = world.reached_after_free().into_iter().map(|(vm, page)| Violation {
-        rule: "leaf reaches freed memory",
+        rule: "leaf-reaches-freed-memory",
         object: String::from("guest page"),
         what: format!("VM {} still maps guest page {page}, which was freed", vm + 1),
     });

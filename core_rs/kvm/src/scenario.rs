@@ -36,10 +36,8 @@ pub enum Cache {
 /// The shape of the tables: as few entries as show what is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shape {
-    /// Two pages, one step of unmap and destroy.
+    /// Four pages in two steps of unmap and destroy.
     Small,
-    /// Four pages in two steps.
-    TwoSteps,
     /// Four pages in two steps below one entry of a level above the step.
     Deep,
     /// 256 pages in sixteen steps.
@@ -59,8 +57,10 @@ pub struct SetUp {
     pub arrays: Memory,
     /// Guest pages in the slot.
     pub pages: u64,
-    /// Whether there is a slot, and the pages are mapped.
+    /// Whether there is a slot.
     pub slot: bool,
+    /// Whether the pages of the slot are mapped.
+    pub mapped: bool,
     /// Whether the pages are mapped as one block, for eager splits.
     pub block: bool,
     /// The shape of the tables.
@@ -76,6 +76,7 @@ impl Default for SetUp {
             arrays: Memory::Kmalloc,
             pages: 1,
             slot: true,
+            mapped: true,
             block: false,
             shape: Shape::Small,
         }
@@ -112,8 +113,8 @@ pub struct Scenario {
 
 const CACHES: [(&str, Cache); 3] =
     [("never", Cache::Never), ("filled", Cache::Filled), ("used-up", Cache::UsedUp)];
-const SHAPES: [(&str, Shape); 4] =
-    [("small", Shape::Small), ("two-steps", Shape::TwoSteps), ("deep", Shape::Deep), ("big", Shape::Big)];
+const SHAPES: [(&str, Shape); 3] =
+    [("small", Shape::Small), ("deep", Shape::Deep), ("big", Shape::Big)];
 const MEMORIES: [(&str, Memory); 2] = [("kmalloc", Memory::Kmalloc), ("vmalloc", Memory::Vmalloc)];
 const YES_NO: [(&str, bool); 2] = [("yes", true), ("no", false)];
 
@@ -126,8 +127,7 @@ impl Shape {
             ..Config::new(Granule::K16, ipa_bits)
         };
         match self {
-            Self::Small => small(15, 1, None),
-            Self::TwoSteps => small(16, 1, None),
+            Self::Small => small(16, 1, None),
             Self::Deep => small(16, 1, Some(1)),
             Self::Big => small(22, 4, None),
         }
@@ -141,9 +141,9 @@ impl Shape {
 }
 
 impl SetUp {
-    /// The first guest page of the slot: in the middle, so that two pages lie in two steps.
+    /// The first guest page of the slot: in the middle, so that two pages lie in two steps; a block's is aligned.
     pub(crate) fn first_page(&self) -> u64 {
-        (self.shape.pages() - self.pages) / 2
+        if self.block { 0 } else { (self.shape.pages() - self.pages) / 2 }
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -266,6 +266,7 @@ impl fmt::Display for SetUp {
         word(self.arrays != default.arrays, "arrays", name_of(&MEMORIES, self.arrays))?;
         word(self.pages != default.pages, "pages", &self.pages.to_string())?;
         word(self.slot != default.slot, "slot", name_of(&YES_NO, self.slot))?;
+        word(self.mapped != default.mapped, "mapped", name_of(&YES_NO, self.mapped))?;
         word(self.block != default.block, "block", name_of(&YES_NO, self.block))?;
         word(self.shape != default.shape, "shape", name_of(&SHAPES, self.shape))
     }
@@ -293,13 +294,14 @@ impl FromStr for SetUp {
                 "arrays" => set_up.arrays = one_of("arrays", &MEMORIES, value)?,
                 "pages" => set_up.pages = number("pages")?,
                 "slot" => set_up.slot = one_of("slot", &YES_NO, value)?,
+                "mapped" => set_up.mapped = one_of("mapped", &YES_NO, value)?,
                 "block" => set_up.block = one_of("block", &YES_NO, value)?,
                 "shape" => set_up.shape = one_of("shape", &SHAPES, value)?,
                 _ => {
                     return Err(Error::Word {
                         what: "key of the set-up",
                         value: key.to_owned(),
-                        expected: String::from("cache, objects, nested, arrays, pages, slot, block, shape"),
+                        expected: String::from("cache, objects, nested, arrays, pages, slot, mapped, block, shape"),
                     });
                 }
             }

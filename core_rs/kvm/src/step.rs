@@ -300,7 +300,8 @@ impl fmt::Display for Fd {
 
 /// The VM that a text names before a colon, from 0 up, and the rest.
 fn numbered(text: &str) -> Result<(usize, &str), Error> {
-    let Some((number, rest)) = text.split_once(':') else { return Ok((0, text)) };
+    let split = text.split_once(':').filter(|(number, _)| !number.contains(char::is_whitespace));
+    let Some((number, rest)) = split else { return Ok((0, text)) };
     match number.parse::<usize>() {
         Ok(vm) if (1..=MAX_VMS).contains(&vm) => Ok((vm - 1, rest)),
         _ => Err(Error::Word {

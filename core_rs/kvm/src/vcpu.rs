@@ -29,7 +29,7 @@ impl<R: Runtime> World<R> {
         if let Some(pa) = R::tlb_lookup(self.ipa(page), site!("guest:access")) {
             let pfn = pa >> self.page_shift();
             if R::observe(|| self.frame_is_freed(pfn)) {
-                self.heap.note("stale translation", "guest page", site!("guest:access"));
+                self.heap.note("stale-translation", "guest page", site!("guest:access"));
             }
         }
     }

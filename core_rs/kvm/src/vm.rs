@@ -118,7 +118,9 @@ impl<R: Runtime> World<R> {
         self.set_up_nested(vm, set_up.nested);
         if set_up.slot {
             self.heap.init(vm.kvm, MEMSLOT, self.new_slot(0));
-            self.set_up_mappings(vm);
+            if set_up.mapped {
+                self.set_up_mappings(vm);
+            }
         }
     }
 

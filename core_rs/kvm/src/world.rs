@@ -174,7 +174,7 @@ impl<R: Runtime> World<R> {
             let reach = self.heap.load(self.reach, vm.id.0, Access::Marked, site!("free_pages_and_swap_cache:reach"));
             let reaches = R::observe(|| reach != 0 && self.leaf(vm, page) == Some(pfn));
             if reaches {
-                self.heap.violated("leaf reaches freed memory", "guest page", site!("free_pages_and_swap_cache"));
+                self.heap.violated("leaf-reaches-freed-memory", "guest page", site!("free_pages_and_swap_cache"));
             }
         }
     }

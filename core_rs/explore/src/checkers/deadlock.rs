@@ -16,15 +16,16 @@ impl Checker for Deadlock {
     fn check(&mut self, view: &View<'_>, found: &mut Vec<Observed>) {
         let execution = view.execution;
         for deadlock in &execution.deadlocks {
-            found.push(told(execution, &deadlock.cycle, deadlock.after));
+            found.push(told(execution, &deadlock.cycle, deadlock.after, deadlock.after - 1));
         }
         if let (Outcome::Deadlock(waiting), true) = (&execution.outcome, execution.deadlocks.is_empty()) {
-            found.push(told(execution, waiting, execution.actions.len()));
+            let end = execution.actions.len();
+            found.push(told(execution, waiting, end, end));
         }
     }
 }
 
-fn told(execution: &Execution, waiting: &[Waiting], after: usize) -> Observed {
+fn told(execution: &Execution, waiting: &[Waiting], after: usize, at: usize) -> Observed {
     let name =
         |wait: &Waiting| wait.action.target.map_or("?", |target| execution.objects[target.object].name);
     let mut names: Vec<_> = waiting.iter().map(name).collect();
@@ -46,5 +47,5 @@ fn told(execution: &Execution, waiting: &[Waiting], after: usize) -> Observed {
     let steps = steps.collect();
     names.sort_unstable();
     names.dedup();
-    Observed { kind: Kind::Deadlock, object: names.join(", "), what, at: after.saturating_sub(1), steps }
+    Observed { kind: Kind::Deadlock, object: names.join(", "), what, at, steps }
 }

@@ -150,9 +150,9 @@ impl Lockdep {
                 path.reverse();
                 return Some(path);
             }
-            for inner in 0..self.classes.len() {
-                if self.edges.contains_key(&(class, inner)) && before[inner].is_none() && inner != from {
-                    before[inner] = Some(class);
+            for (inner, before) in before.iter_mut().enumerate() {
+                if self.edges.contains_key(&(class, inner)) && before.is_none() && inner != from {
+                    *before = Some(class);
                     reached.push(inner);
                 }
             }

@@ -36,7 +36,7 @@ impl Checker for Memory {
             match action.kind {
                 Kind::Allocate => life.allocated = at + 1,
                 Kind::Free if life.freed > 0 => {
-                    found.push(told(Found::DoubleFree, execution, at, action, *life))
+                    found.push(told(Found::DoubleFree, execution, at, action, *life));
                 }
                 Kind::Free => life.freed = at + 1,
                 _ if life.freed == 0 || execution.objects[target.object].class != ObjectClass::Allocation => {

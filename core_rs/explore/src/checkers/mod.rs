@@ -24,7 +24,7 @@ pub use lockdep::Lockdep;
 pub use memory::Memory;
 pub use race::Race;
 pub use stall::Stall;
-pub use tlb::{GUEST_PAGE, Tlb};
+pub use tlb::Tlb;
 
 /// Looks at executions.
 pub trait Checker {
@@ -49,14 +49,12 @@ pub struct Checks {
     pub checkers: Vec<Name>,
     /// The most table entries visited between two points where the scheduler may run.
     pub stall_bound: usize,
-    /// A guest page is `1 << page_shift` bytes.
-    pub page_shift: u32,
 }
 
 impl Default for Checks {
-    /// All of them; 4 KiB pages; a stall is more entries than any small scenario visits.
+    /// All of them; a stall is more entries than any small scenario visits.
     fn default() -> Self {
-        Self { checkers: Name::ALL.into(), stall_bound: 4096, page_shift: 12 }
+        Self { checkers: Name::ALL.into(), stall_bound: 4096 }
     }
 }
 
@@ -104,7 +102,7 @@ impl Name {
             Self::Lockdep => Box::new(Lockdep::default()),
             Self::Deadlock => Box::new(Deadlock),
             Self::Stall => Box::new(Stall::new(checks.stall_bound)),
-            Self::Tlb => Box::new(Tlb::new(checks.page_shift)),
+            Self::Tlb => Box::new(Tlb::default()),
             Self::Lifecycle => Box::new(Lifecycle),
         }
     }

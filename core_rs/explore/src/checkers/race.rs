@@ -58,12 +58,14 @@ impl Checker for Race {
                 | Kind::FetchAdd
                 | Kind::FetchSub
                 | Kind::AwaitChange => self.access(execution, at, action, found),
-                Kind::Lock | Kind::Read | Kind::Write => self.acquire(mine, 2 * target.object),
-                Kind::Unlock | Kind::ReadUnlock | Kind::WriteUnlock => self.release(mine, 2 * target.object),
                 // Sections come after the begins of grace periods, and their ends after sections.
-                Kind::Section => self.acquire(mine, 2 * target.object),
+                Kind::Lock | Kind::Read | Kind::Write | Kind::Section => {
+                    self.acquire(mine, 2 * target.object);
+                }
+                Kind::Unlock | Kind::ReadUnlock | Kind::WriteUnlock | Kind::Synchronize => {
+                    self.release(mine, 2 * target.object);
+                }
                 Kind::SectionEnd | Kind::RcuWorkDone => self.release(mine, 2 * target.object + 1),
-                Kind::Synchronize => self.release(mine, 2 * target.object),
                 Kind::CallRcu => {
                     self.release(mine, 2 * target.object);
                     self.release(mine, 2 * target.object + 1);

@@ -57,8 +57,13 @@ impl Checker for Stall {
 fn reschedules(execution: &Execution, action: &Action, before: Option<&Action>) -> bool {
     let class = action.target.map(|target| execution.objects[target.object].class);
     match action.kind {
-        Kind::CondResched | Kind::MightSleep | Kind::Synchronize | Kind::Synchronized => true,
-        Kind::RcuBarrier | Kind::RcuBarrierOver | Kind::RcuWork => true,
+        Kind::CondResched
+        | Kind::MightSleep
+        | Kind::Synchronize
+        | Kind::Synchronized
+        | Kind::RcuBarrier
+        | Kind::RcuBarrierOver
+        | Kind::RcuWork => true,
         Kind::Lock => class == Some(ObjectClass::Lock(LockClass::Mutex)),
         // A lock break is an unlock and a lock at one place.
         Kind::Write => before.is_some_and(|before| {

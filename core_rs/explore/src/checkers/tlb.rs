@@ -1,68 +1,47 @@
 //! Stale translations: one that is used after the page behind it was freed.
 //!
-//! Guest pages are objects named [`GUEST_PAGE`], whose index is the physical address without its page offset.
-//! Guarantee: every look-up that answers an address in a page that has been freed and not been allocated again
-//! is found. Table pages are looked after by the memory checker: a walk reads their words.
+//! Guarantee: every look-up that leads to a guest page which has been freed is found, the first of each thread
+//! for each page. Table pages are looked after by the memory checker: a walk reads their words.
 
-use runtime::scheduled::{Effect, Kind};
+use runtime::scheduled::{Kind, page_used};
 
 use super::{Checker, View};
 use crate::finding::{Kind as Found, Mark, Observed, Role};
 
-/// The name of the guest's own pages.
-pub const GUEST_PAGE: &str = "guest page";
-
 /// Knows which guest pages are free.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tlb {
-    page_shift: u32,
-    /// Pages that are free: number, and the action that freed them.
-    free: Vec<(u64, usize)>,
-}
-
-impl Tlb {
-    /// Pages of `1 << page_shift` bytes.
-    pub fn new(page_shift: u32) -> Self {
-        Self { page_shift, free: Vec::new() }
-    }
+    /// By object: the action that freed it, and one more, and the threads whose use of it was told.
+    freed: Vec<(usize, u64)>,
 }
 
 impl Checker for Tlb {
     fn check(&mut self, view: &View<'_>, found: &mut Vec<Observed>) {
         let execution = view.execution;
-        self.free.clear();
+        let looks_up = |kind| matches!(kind, Kind::TlbLookup { .. });
+        if !execution.actions.iter().any(|action| looks_up(action.kind)) {
+            return;
+        }
+        self.freed.clear();
+        self.freed.resize(execution.objects.len(), (0, 0));
         for (at, action) in execution.actions.iter().enumerate() {
-            match (action.kind, action.effect) {
-                (Kind::Allocate | Kind::Free, _) => {
-                    let Some(object) = action.target.map(|target| execution.objects[target.object]) else {
-                        continue;
-                    };
-                    if object.name == GUEST_PAGE {
-                        self.free.retain(|(page, _)| *page != object.index);
-                        if action.kind == Kind::Free {
-                            self.free.push((object.index, at));
-                        }
-                    }
-                }
-                (Kind::TlbLookup { ipa }, Effect::Cached(pa)) => {
-                    let page = pa >> self.page_shift;
-                    if let Some((_, freed)) = self.free.iter().find(|(free, _)| *free == page) {
-                        found.push(Observed {
-                            kind: Found::StaleTranslation,
-                            object: format!("{GUEST_PAGE} {page:#x}"),
-                            what: format!(
-                                "the translation of {ipa:#x} to {pa:#x} is used after its page was freed"
-                            ),
-                            at,
-                            steps: vec![
-                                Mark::on(Role::Used, execution, at),
-                                Mark::on(Role::Freed, execution, *freed),
-                            ],
-                        });
-                    }
-                }
-                _ => {}
+            if let (Kind::Free, Some(target)) = (action.kind, action.target) {
+                self.freed[target.object].0 = at + 1;
             }
+            let (Kind::TlbLookup { ipa }, Some(page)) = (action.kind, page_used(action)) else { continue };
+            let (freed, told) = &mut self.freed[page];
+            let Some(freed) = freed.checked_sub(1).filter(|_| *told & (1 << action.thread) == 0) else {
+                continue;
+            };
+            *told |= 1 << action.thread;
+            let object = execution.objects[page];
+            found.push(Observed {
+                kind: Found::StaleTranslation,
+                object: format!("{} {:#x}", object.name, object.index),
+                what: format!("a translation of {ipa:#x} is used after its page was freed"),
+                at,
+                steps: vec![Mark::on(Role::Used, execution, at), Mark::on(Role::Freed, execution, freed)],
+            });
         }
     }
 }

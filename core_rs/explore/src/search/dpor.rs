@@ -33,8 +33,8 @@ pub struct Dpor {
     preemptions: Option<usize>,
     cut: bool,
     races: Vec<Race>,
-    /// For tests that look whether others notice: the n-th addition to a backtrack set is dropped.
-    dropped: Option<u64>,
+    /// For tests that look whether others notice: every n-th addition to a backtrack set is dropped.
+    drops: Option<u64>,
     added: u64,
 }
 
@@ -86,11 +86,11 @@ impl Dpor {
         Self { preemptions, ..Self::default() }
     }
 
-    /// A search with a defect: the `n`-th thread that should be tried somewhere is not. For those who test
+    /// A search with a defect: every `n`-th thread that should be tried somewhere is not. For those who test
     /// their tests.
     #[doc(hidden)]
     pub fn defective(n: u64) -> Self {
-        Self { dropped: Some(n), ..Self::default() }
+        Self { drops: Some(n), ..Self::default() }
     }
 
     /// A new state at the end of the path.
@@ -150,7 +150,7 @@ impl Dpor {
             }
         };
         self.added += 1;
-        if self.dropped != Some(self.added) {
+        if self.drops.is_none_or(|n| !self.added.is_multiple_of(n)) {
             self.path[race.first].backtrack |= add;
         }
     }
@@ -267,11 +267,11 @@ fn initials(race: Race, actions: &[Action], second: &Action, causality: &Causali
     let mut begun = [0_u32; u64::BITS as usize];
     let mut seen = 0_u64;
     let mut initials = 0_u64;
-    for at in race.first + 1..=race.second {
-        if at != race.second && causality.before(race.first, at) {
-            continue;
-        }
-        let thread = if at == race.second { second.thread } else { actions[at].thread };
+    let between = actions[race.first + 1..race.second].iter().enumerate();
+    let independent = between
+        .map(|(after, action)| (race.first + 1 + after, action.thread))
+        .filter(|(at, _)| !causality.before(race.first, *at));
+    for (at, thread) in independent.chain([(race.second, second.thread)]) {
         if seen & bit(thread) != 0 {
             continue;
         }

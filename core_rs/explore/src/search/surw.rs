@@ -99,15 +99,12 @@ impl Search for Surw {
         };
         let free: Vec<_> =
             enabled.iter().filter(|action| !waits(self, action)).map(|action| action.thread).collect();
-        let thread = match self.random.choice(free) {
-            Some(thread) => thread,
-            None => {
-                let left = self.left.clone();
-                let able = |thread: usize| enabled.iter().any(|action| action.thread == thread);
-                let weight = |thread: usize| if able(thread) { left[thread].max(1) } else { 0 };
-                self.draw(weight).unwrap_or(enabled[0].thread)
-            }
-        };
+        let thread = self.random.choice(free).unwrap_or_else(|| {
+            let left = self.left.clone();
+            let able = |thread: usize| enabled.iter().any(|action| action.thread == thread);
+            let weight = |thread: usize| if able(thread) { left[thread].max(1) } else { 0 };
+            self.draw(weight).unwrap_or(enabled[0].thread)
+        });
         index_of(enabled, thread)
     }
 

@@ -141,8 +141,13 @@ pub enum Effect {
     },
     /// `RcuBarrierOver` waits for work below this number. Known before it is taken.
     WorkBelow(u64),
-    /// `TlbInsert`, and `TlbLookup` of what is cached: where it lies.
-    Cached(u64),
+    /// `TlbInsert`, and `TlbLookup` of what is cached.
+    Cached {
+        /// Where it lies.
+        pa: u64,
+        /// The [guest page](super::GUEST_PAGE) that a look-up led to, as a [`Target::object`].
+        page: Option<u32>,
+    },
     /// `AssertHeld`: whether the thread holds the lock.
     Held(bool),
 }

@@ -10,7 +10,7 @@ use super::action::{Action, Effect, Kind};
 pub fn dependent(a: &Action, b: &Action) -> bool {
     let (Some(at), Some(bt)) = (a.target, b.target) else { return false };
     if at.object != bt.object {
-        return false;
+        return uses_page(a, b) || uses_page(b, a);
     }
     match (family(a.kind), family(b.kind)) {
         (Family::Word, Family::Word) => at.word == bt.word && (writes(a) || writes(b)),
@@ -52,6 +52,20 @@ pub fn writes(action: &Action) -> bool {
         Kind::CompareExchange => !matches!(action.effect, Effect::Read(_)),
         _ => false,
     }
+}
+
+/// The object that an action is done to beside its target: the page that a translation leads to.
+pub fn page_used(action: &Action) -> Option<usize> {
+    match action.effect {
+        Effect::Cached { page, .. } => page.map(|page| page as usize),
+        _ => None,
+    }
+}
+
+/// Whether `a` uses a translation to a page that `b` frees or allocates.
+fn uses_page(a: &Action, b: &Action) -> bool {
+    let page = page_used(a);
+    page.is_some() && page == b.target.map(|target| target.object) && family(b.kind) == Family::Existence
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

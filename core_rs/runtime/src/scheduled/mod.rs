@@ -30,7 +30,8 @@
 //!   (`SectionEnd`) and go on after waiting for it (`Synchronized`, `RcuWork`);
 //! - `CallRcu` and another, an `RcuBarrier`, or the `RcuWork` that it handed over: the work is a queue;
 //!   `RcuWorkDone` and an `RcuBarrierOver` that waited for it;
-//! - cache, use or invalidate overlapping translations, unless both use or both invalidate them.
+//! - cache, use or invalidate overlapping translations, unless both use or both invalidate them;
+//! - use a translation, and free or allocate the guest page that it leads to.
 //!
 //! `AssertHeld`, `Violated`, `MightSleep` and `CondResched` depend on nothing. [`dependent`] is this list as code.
 //!
@@ -41,7 +42,9 @@
 //!
 //! # Translations
 //! There is one cache for all cores, and it forgets nothing by itself: a look-up answers the oldest
-//! translation that was not invalidated, since some core may have kept that one.
+//! translation that was not invalidated, since some core may have kept that one. Using it is an access to the
+//! guest page there: an object named [`GUEST_PAGE`], without words, whose index is its physical address in
+//! units of 4 KiB, whatever the granule.
 //!
 //! # Deadlocks
 //! When a thread comes to wait, whoever it waits for is looked at: a lock's holders, the sections that a
@@ -72,11 +75,14 @@ use model::Detail;
 use objects::ObjectKey;
 
 pub use action::{Action, Effect, Kind, ObjectClass, ObjectInfo, Target};
-pub use dependence::{dependent, may_be_co_enabled, writes};
+pub use dependence::{dependent, may_be_co_enabled, page_used, writes};
 pub use execution::{Deadlock, Execution, NamedThread, Outcome, Waiting, run, run_into};
 pub use policy::{Policy, RandomWalk, Replay};
 pub use program::{Instance, Program, Violation};
 pub use sync::{Lock, LockGuard, RcuGuard, ReadGuard, RwLock, Srcu, SrcuGuard, WriteGuard};
+
+/// The name of the guest's own pages, as objects.
+pub const GUEST_PAGE: &str = "guest page";
 
 /// Coroutines whose every action is a scheduling point.
 ///
@@ -262,7 +268,7 @@ impl Runtime for Scheduled {
         if scheduled() {
             translate(Kind::TlbInsert { ipa, size }, site);
             model(|model| model.cache_translation(ipa, size, pa));
-            did(Effect::Cached(pa));
+            did(Effect::Cached { pa, page: None });
         }
     }
 
@@ -271,9 +277,12 @@ impl Runtime for Scheduled {
             return None;
         }
         translate(Kind::TlbLookup { ipa }, site);
-        let cached = model(|model| model.cached_translation(ipa));
-        did(cached.map_or(Effect::None, Effect::Cached));
-        cached
+        let (pa, effect) = model(|model| {
+            let pa = model.cached_translation(ipa)?;
+            Some((pa, Effect::Cached { pa, page: model.objects.guest_page(pa) }))
+        })?;
+        did(effect);
+        Some(pa)
     }
 
     fn tlb_invalidate(ipa: u64, size: u64, site: Site) {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{ObjectClass, ObjectInfo, Target};
+use super::{GUEST_PAGE, ObjectClass, ObjectInfo, Target};
 use crate::{Object, Word};
 
 /// Every object that actions of this thread's execution can name, and before it the objects that the
@@ -42,6 +42,13 @@ impl Objects {
     pub(super) fn begin(&mut self) {
         static EXECUTIONS: AtomicU64 = AtomicU64::new(1);
         self.execution = EXECUTIONS.fetch_add(1, Ordering::Relaxed);
+        // A look-up finds its page when it is taken, not before, and pages must not be numbered in that order.
+        for ((name, index), number) in &mut self.wordless {
+            if *name == GUEST_PAGE {
+                let info = ObjectInfo { name, index: *index, class: ObjectClass::Allocation };
+                *number = Some(appear(&mut self.infos, info));
+            }
+        }
     }
 
     /// The execution is over: forgets all, and answers what has appeared.
@@ -94,6 +101,12 @@ impl Objects {
         let number = self.wordless.entry((object.name, object.index)).or_default();
         let number = *number.get_or_insert_with(|| appear(&mut self.infos, info(object)));
         Target { object: number, word: 0 }
+    }
+
+    /// The object that stands for the guest page at a physical address, if that was ever allocated.
+    pub(super) fn guest_page(&self, pa: u64) -> Option<u32> {
+        let number = *self.wordless.get(&(GUEST_PAGE, pa >> 12))?;
+        number.map(|number| number as u32)
     }
 
     /// An object of the set-up is gone.

@@ -614,7 +614,8 @@ fn a_translation_is_used_until_it_is_invalidated_and_the_oldest_first() {
         look(0x4000);
     })]);
     assert_eq!(*seen.borrow(), [None, Some(0x8010), None, Some(0xa000), None]);
-    assert_eq!(effects(&execution)[..3], [Effect::None, Effect::Cached(0x8000), Effect::Cached(0x9000)]);
+    let cached = |pa| Effect::Cached { pa, page: None };
+    assert_eq!(effects(&execution)[..3], [Effect::None, cached(0x8000), cached(0x9000)]);
     let at = |n: usize| &execution.actions[n];
     assert!(dependent(at(1), at(5)) && dependent(at(1), at(4)) && !dependent(at(3), at(5)));
     assert!(!dependent(at(4), at(6)) && !dependent(at(5), at(8)), "two uses, two invalidations");
@@ -729,4 +730,23 @@ fn an_observation_is_no_action_and_a_violation_is_one() {
     assert_eq!(seen.get(), 7);
     let kinds: Vec<_> = execution.actions.iter().map(|action| action.kind).collect();
     assert_eq!(kinds, [Kind::Violated { rule: "NULL dereference", object: "kvm" }]);
+}
+
+#[test]
+fn to_use_a_translation_is_to_use_the_page_that_it_leads_to() {
+    let guest = |index| Object { name: GUEST_PAGE, index, words: &[] };
+    S::allocated(guest(8), site!("set up"));
+    S::allocated(guest(9), site!("set up"));
+    let vcpu = thread("vCPU", || {
+        S::tlb_insert(0x1000, 0x2000, 0x8000, site!("walk"));
+        S::tlb_lookup(0x1234, site!("use"));
+    });
+    let munmap = thread("munmap", move || {
+        S::freed(guest(8), site!("free"));
+        S::freed(guest(9), site!("free"));
+    });
+    let execution = in_order(vec![vcpu, munmap]);
+    let [_, used, first, second] = execution.actions[..] else { panic!("four actions") };
+    assert!(dependent(&used, &first) && dependent(&first, &used) && !dependent(&used, &second));
+    assert_eq!(page_used(&used), first.target.map(|target| target.object));
 }

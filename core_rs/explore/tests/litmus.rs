@@ -107,7 +107,7 @@ fn readers_of_one_word_have_one_class_and_a_writer_beside_them_two_to_their_numb
                 }
                 threads.push(thread("writer", move || {
                     if writes {
-                        store(&words[0], 1)
+                        store(&words[0], 1);
                     }
                 }));
                 threads

@@ -19,6 +19,7 @@ __all__ = [
     "explore",
     "kasan",
     "named_cases",
+    "orderings",
     "overlaps",
     "panic_in_core",
     "replay",
@@ -75,6 +76,9 @@ def explore(
 
 def named_cases() -> dict[str, Any]:
     """What has a name: `scenarios` (`name`, `about`, `text`), `kernels`, `variants`, `strategies`."""
+
+def orderings(scenario: str, *, limit: int) -> tuple[list[dict[str, Any]], bool]:
+    """See `pyworkbench.orderings`: a dict an order (`order`, `scenario`, `vms`, `paths`), and whether these are all."""
 
 def replay_schedule(schedule: str, *, every_action: bool) -> dict[str, Any]:
     """See `pyworkbench.replay_schedule`: the case, `actions`, `threads` and `findings`."""

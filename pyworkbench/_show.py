@@ -68,6 +68,27 @@ def show_matrix(matrix: pd.DataFrame) -> None:
         console.print(table)
 
 
+def show_orderings(orders: pd.DataFrame) -> None:
+    """Prints a row for each order, and how many there are of each sort."""
+    console = Console()
+    proved = "verdict" in orders
+    table = Table(box=box.SIMPLE, padding=(0, 1))
+    table.add_column("order")
+    table.add_column("flushes", justify="right")
+    for name in ("overlap", "paths", *(["verdict"] if proved else [])):
+        table.add_column(name)
+    for row in orders.to_dict("records"):
+        cells = [row["order"], str(row["flushes"]), "may" if row["may_overlap"] else "", row["paths"]]
+        if proved:
+            verdict = "" if pd.isna(row["verdict"]) else row["verdict"]
+            kinds = "" if pd.isna(row["kinds"]) else row["kinds"]
+            cells.append(f"{verdict} {kinds}".strip())
+        table.add_row(*cells)
+    console.print(table)
+    more = "" if orders.attrs["complete"] else ", and there are more"
+    console.print(f"{len(orders)} orders{more}; in {orders['may_overlap'].sum()} two flushes of a VM may overlap")
+
+
 _COLOURS = {"Proved": "green", "Bug": "red", "Exhausted": "yellow"}
 
 

@@ -19,6 +19,7 @@ from pyworkbench import (
     explore,
     find_overlaps,
     kasan,
+    orderings,
     replay,
     replay_schedule,
     run_ops,
@@ -201,6 +202,43 @@ def matrix_command(
             print(json.dumps(row | {"kinds": row["kinds"].split(", ") if row["kinds"] else []}))
     else:
         show_matrix(matrix)
+
+
+@app.command("orderings")
+def orderings_command(
+    scenario: Annotated[
+        str, typer.Argument(help="A name or a text; the steps of its tasks are put into every legal order.")
+    ],
+    limit: Annotated[int, typer.Option(min=1, help="The most orders.")] = 10_000,
+    prove: Annotated[int, typer.Option(min=0, metavar="N", help="Explore the first N orders.")] = 0,
+    variant: Annotated[str, typer.Option(help="With --prove: the kernel's teardown.")] = "arm64-7.3",
+    strategy: Annotated[str, typer.Option(help="With --prove: the locking strategy.")] = "none",
+    search: SearchOption = "dpor",
+    executions: Executions = None,
+    time_s: Seconds = None,
+    preemptions: Preemptions = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each order.")] = False,
+) -> None:
+    """List every legal order of life-cycle steps: which paths flush, how often, and whether two may overlap."""
+    from pyworkbench._show import counting, show_orderings  # noqa: PLC0415 (half a second)
+
+    with counting("exploring") as progress:
+        orders = orderings(
+            scenario,
+            limit=limit,
+            prove=prove,
+            variant=variant,
+            strategy=strategy,
+            search=search,
+            executions=executions,
+            time_s=time_s,
+            preemptions=preemptions,
+            progress=progress,
+        )
+    if as_json:
+        print(orders.to_json(orient="records", lines=True), end="")
+    else:
+        show_orderings(orders)
 
 
 @app.command("sweep")

@@ -402,6 +402,84 @@ def verdict_matrix(
     return pd.DataFrame(rows, columns=columns)
 
 
+def orderings(
+    scenario: str,
+    *,
+    limit: int = 10_000,
+    prove: int = 0,
+    variant: str = "arm64-7.3",
+    strategy: str = "none",
+    progress: Callable[[int, int], object] | None = None,
+    **how: Any,
+) -> pd.DataFrame:
+    """All legal orders of the steps of a scenario's tasks, up to the commutation of independent steps.
+
+    Args:
+        scenario: a name or a text; the order of the steps in it counts not.
+        limit: the most orders; whether these are all is in the frame's `attrs["complete"]`.
+        prove: how many orders, from the first on, to explore: each task's steps in that order, and those of different
+            tasks overlapping in every way.
+        variant: for `prove`.
+        strategy: for `prove`.
+        progress: called with done and all orders that are explored.
+        how: for `prove`, what `explore` takes otherwise.
+
+    Returns:
+        Columns `order`, `flushes` (how often `kvm_arch_flush_shadow_all` runs for a VM when no steps overlap, the most
+        of all VMs), `may_overlap` (whether two of them may, for any VM), `paths` (who reaches it: `exit_mmap` or
+        `kvm_destroy_vm`, by which task; in brackets when it would find the VM already torn down), `scenario` (the
+        order as a text for `explore`); with `prove`, also `verdict`, `kinds`, `what`, `classes`, `schedule` and
+        `ladder`.
+
+    Example:
+        >>> orders = orderings("task T1 fds=vm: close vm, exit; task T2 fds=vm: close vm")
+        >>> orders.attrs["complete"], orders["may_overlap"].tolist().count(True) > 0
+        (True, True)
+    """
+    import pandas as pd  # noqa: PLC0415 (a command that prints text does without)
+
+    _check_how(how)
+    found, complete = _core.orderings(scenario, limit=limit)
+    rows: list[dict[str, Any]] = [
+        {
+            "order": one["order"],
+            "flushes": max((vm["flushes"] for vm in one["vms"]), default=0),
+            "may_overlap": any(vm["may_overlap"] for vm in one["vms"]),
+            "paths": ", ".join(_path(path) for path in one["paths"]),
+            "scenario": one["scenario"],
+        }
+        for one in found
+    ]
+    columns = ["order", "flushes", "may_overlap", "paths", "scenario"]
+    if prove > 0:
+        # Orders that put each task's own steps into one order are one scenario.
+        texts = list(dict.fromkeys(row["scenario"] for row in rows[:prove]))
+        cells = [(text, variant, strategy) for text in texts]
+        explored = dict(zip(texts, _explore_all(cells, how, None, progress), strict=True))
+        names = ["verdict", "kinds", "what", "classes", "schedule", "ladder"]
+        for row in rows[:prove]:
+            row |= {name: explored[row["scenario"]].get(name) for name in names}
+        columns += names
+    frame = pd.DataFrame(rows, columns=columns)
+    frame.attrs["complete"] = complete
+    return frame
+
+
+def _path(path: dict[str, Any]) -> str:
+    """`exit_mmap by T1`; with the VM's number where it is not the first; in brackets where it does not flush."""
+    vm = "" if path["vm"] == 1 else f" of VM {path['vm']}"
+    text = f"{path['path']}{vm} by {path['task']}"
+    return text if path["flushes"] else f"({text})"
+
+
+def _check_how(how: dict[str, Any]) -> None:
+    unknown = how.keys() - _HOW
+    if unknown:
+        raise InputError(
+            f"{', '.join(sorted(unknown))}: not an argument of explore; there are {', '.join(sorted(_HOW))}"
+        )
+
+
 _HOW = {"search", "seed", "preemptions", "actions", "executions", "time_s", "checkers", "stop_at_first", "minimise"}
 
 

@@ -17,6 +17,7 @@ from pyworkbench import (
     InputError,
     Verdict,
     explore,
+    orderings,
     replay_schedule,
     scenarios,
     strategies,
@@ -95,7 +96,7 @@ def test_every_action_is_in_the_ladder_when_asked_for(bug: Verdict) -> None:
 
 def test_a_budget_that_ends_is_never_a_proof() -> None:
     for how in ({"executions": 3}, {"time_s": 0.0}, {"search": "random", "executions": 20}, {"actions": 20}):
-        verdict = explore(RACE, strategy="claim-under-lock", **how)  # type: ignore[arg-type]  # one of each
+        verdict = explore(RACE, strategy="claim-under-lock", **how)
         assert (verdict.answer, verdict.complete) == ("Exhausted", False), how
         assert verdict.why
 
@@ -103,8 +104,8 @@ def test_a_budget_that_ends_is_never_a_proof() -> None:
 def test_progress_that_answers_false_stops_and_what_it_raises_is_raised() -> None:
     calls: list[tuple[int, int, float]] = []
 
-    def stop(*arguments: float) -> bool:
-        calls.append(arguments)
+    def stop(executions: int, frontier: int, elapsed_s: float) -> bool:
+        calls.append((executions, frontier, elapsed_s))
         return False
 
     verdict = explore(RACE, strategy="claim-under-lock", search="dfs", progress=stop)
@@ -141,7 +142,7 @@ def test_a_wrong_name_is_one_error_that_says_what_would_be_right(arguments: dict
     [
         ("hello", "is no schedule"),
         ("pwb9:flush-race arm64-7.3 none:0", "version"),
-        ("pwb1:flush-race none:0", "names no case"),
+        ("pwb1:flush-race none:0", "does not consist of"),
         (f"pwb1:{RACE} arm64-7.3 claim-under-lock:0x1000", "does not fit"),
         (f"pwb1:{RACE} arm64-7.3 claim-under-lock:7", "does not fit"),
     ],
@@ -182,6 +183,54 @@ def test_the_matrix_of_other_processes_is_the_same() -> None:
     assert there.drop(columns="elapsed_s").equals(here.drop(columns="elapsed_s"))
     with pytest.raises(InputError, match="serch: not an argument of explore"):
         verdict_matrix([RACE], serch="dpor")
+
+
+SET = "setup cache=filled; task T1 fds=vm: close vm, exit; task T2 fds=vm: close vm"
+
+
+def test_orders_say_who_tears_down_and_whether_two_may_at_once() -> None:
+    orders = orderings(SET)
+    assert orders.attrs["complete"]
+    # T1 exits last of its own steps; T2's close may come before, between or after them.
+    assert sorted(orders["order"]) == [
+        "T1 close vm; T1 exit; T2 close vm",
+        "T1 close vm; T2 close vm; T1 exit",
+        "T2 close vm; T1 close vm; T1 exit",
+    ]
+    by_order = orders.set_index("order")
+    assert (orders["flushes"] == 1).all()
+    # Where T1 drops the last reference itself, its exit comes after it.
+    assert by_order["may_overlap"].tolist() == [True, True, False]
+    assert by_order["paths"].iloc[2] == "kvm_destroy_vm by T1, (exit_mmap by T1)"
+    few = orderings(SET, limit=2)
+    assert (len(few), few.attrs["complete"]) == (2, False)
+
+
+def test_orders_are_explored_as_their_tasks_do_them_overlapping_in_every_way() -> None:
+    cells: list[int] = []
+    orders = orderings(SET, prove=3, progress=lambda _, total: cells.append(total))
+    assert cells == [1]  # each task has its steps in one order only
+    assert orders["verdict"].tolist() == ["Bug"] * 3
+    first = replay_schedule(orders["schedule"][0])
+    assert first.bug is not None
+    assert first.bug.object == "kvm.arch.split_page_cache.objects"
+    fixed = orderings(SET, prove=1, strategy="claim-under-lock")
+    assert fixed["verdict"].tolist()[0] == "Proved"
+    assert fixed["verdict"][1:].isna().all()
+    with pytest.raises(InputError, match="serch: not an argument of explore"):
+        orderings(SET, serch="dpor")
+
+
+def test_the_command_prints_orders() -> None:
+    code, out, err = pwb("orderings", SET)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "3 orders; in 2 two flushes of a VM may overlap"
+    code, out, err = pwb("orderings", SET, "--prove", "1", "--json")
+    assert (code, err) == (0, "")
+    printed = [json.loads(line) for line in out.splitlines()]
+    assert [one["verdict"] for one in printed] == ["Bug", None, None]
+    code, out, err = pwb("orderings", "task T1 fds=vm: clse vm")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
 
 
 def test_a_verdict_shows_itself_in_a_notebook_without_loading_anything(bug: Verdict) -> None:

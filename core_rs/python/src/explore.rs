@@ -2,6 +2,7 @@
 //!
 //! Guarantee: an exploration that a signal, or its progress function, stops answers with what it has found so far.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use pyo3::types::PyDict;
 use runtime::scheduled::Program;
 
 use crate::dicts::{dict, list};
-use crate::enter::{enter, enter_until_signal};
+use crate::enter::{enter, enter_long, enter_until_signal};
 use crate::errors::Error;
 
 /// Explores a scenario under a variant and a strategy.
@@ -91,7 +92,7 @@ pub(crate) fn replay_schedule<'py>(
     every_action: bool,
 ) -> Result<Bound<'py, PyDict>, Error> {
     let schedule: explore::Schedule = schedule.parse()?;
-    let case = case_of(&schedule.program)?;
+    let case: Case = schedule.program.parse()?;
     let played = case.clone();
     let replayed = enter(py, move || {
         let replayed = explore::replay(&played, &schedule, &Checks::default())?;
@@ -140,19 +141,38 @@ pub(crate) fn named_cases(py: Python<'_>) -> Result<Bound<'_, PyDict>, Error> {
     )?)
 }
 
-/// The case of a program's name: a scenario, a variant and a strategy, with blanks between.
-fn case_of(program: &str) -> Result<Case, Error> {
-    let mut splits: Vec<_> = Variant::all()
-        .filter_map(|variant| program.rfind(&format!(" {variant} ")).map(|at| (at, variant)))
-        .collect();
-    splits.sort_by_key(|(at, _)| *at);
-    let Some((at, variant)) = splits.pop() else {
-        let names: Vec<_> = Variant::all().map(|variant| variant.name).collect();
-        let message = format!("{program:?} names no case: none of {} stands in it", names.join(", "));
-        return Err(Error::Input(message));
-    };
-    let strategy = &program[at + variant.name.len() + 2..];
-    Ok(Case::new(program[..at].parse()?, variant, strategy.parse()?)?)
+/// The legal orders of a scenario's steps, up to `limit`, and whether these are all.
+#[pyfunction]
+#[pyo3(signature = (scenario, *, limit))]
+pub(crate) fn orderings<'py>(
+    py: Python<'py>,
+    scenario: &str,
+    limit: usize,
+) -> Result<(Vec<Bound<'py, PyDict>>, bool), Error> {
+    let scenario: Scenario = scenario.parse()?;
+    let (orders, complete) = enter_long(py, move |stop| {
+        let mut all = kvm::orderings(&scenario).take_while(|_| !stop.load(Ordering::Relaxed));
+        let first = all.by_ref().take(limit);
+        let with_scenario = |order: kvm::Ordering| Ok((order.scenario(&scenario)?, order));
+        let orders: Vec<_> = first.map(with_scenario).collect::<Result<_, Error>>()?;
+        let complete = all.next().is_none();
+        Ok::<_, Error>((orders, complete))
+    })?;
+    let orders = list(orders, |(scenario, order)| {
+        let vms: BTreeSet<_> = order.paths.iter().map(|path| path.vm).collect();
+        dict!(py,
+            order: order.to_string(),
+            scenario: scenario.name,
+            vms: list(vms, |vm| dict!(py,
+                vm: vm + 1, flushes: order.flushes(vm), may_overlap: order.may_overlap(vm),
+            ))?,
+            paths: list(order.paths, |path| dict!(py,
+                vm: path.vm + 1, path: path.kind.name(), task: path.task, step: path.step,
+                flushes: path.flushes, overlaps: path.overlaps,
+            ))?,
+        )
+    })?;
+    Ok((orders, complete))
 }
 
 fn checks(checkers: Option<Vec<String>>) -> Result<Checks, Error> {

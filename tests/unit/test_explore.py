@@ -181,8 +181,8 @@ def test_the_matrix_of_other_processes_is_the_same() -> None:
         there = matrix(executor=executor)
     here = matrix()
     assert there.drop(columns="elapsed_s").equals(here.drop(columns="elapsed_s"))
-    with pytest.raises(InputError, match="serch: not an argument of explore"):
-        verdict_matrix([RACE], serch="dpor")
+    with pytest.raises(InputError, match="way: not an argument of explore"):
+        verdict_matrix([RACE], way="dpor")
 
 
 SET = "setup cache=filled; task T1 fds=vm: close vm, exit; task T2 fds=vm: close vm"
@@ -217,8 +217,8 @@ def test_orders_are_explored_as_their_tasks_do_them_overlapping_in_every_way() -
     fixed = orderings(SET, prove=1, strategy="claim-under-lock")
     assert fixed["verdict"].tolist()[0] == "Proved"
     assert fixed["verdict"][1:].isna().all()
-    with pytest.raises(InputError, match="serch: not an argument of explore"):
-        orderings(SET, serch="dpor")
+    with pytest.raises(InputError, match="way: not an argument of explore"):
+        orderings(SET, way="dpor")
 
 
 def test_the_command_prints_orders() -> None:

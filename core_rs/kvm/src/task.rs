@@ -203,6 +203,7 @@ impl<R: Runtime> World<R> {
     }
 
     fn do_exit(&self, task: usize) {
+        let _inside = R::inside("do_exit");
         self.exit_mm(task);
         self.exit_files(task);
     }
@@ -307,6 +308,11 @@ impl<R: Runtime> World<R> {
         }
         let fd = self.fds[place];
         if let Some(vm) = self.vm(VmId(fd.vm)) {
+            let _inside = match fd.kind {
+                FdKind::Vm => Some(R::inside("kvm_vm_release")),
+                FdKind::Vcpu(_) => Some(R::inside("kvm_vcpu_release")),
+                _ => None,
+            };
             if fd.kind == FdKind::Gmem {
                 self.kvm_gmem_invalidate(vm);
             }

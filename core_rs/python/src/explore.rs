@@ -10,7 +10,7 @@ use explore::{Answer, Bounds, Checks, Finding, How, Line, Progress, Settings, Ve
 use kvm::{Case, Scenario, Strategy, Variant};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use runtime::scheduled::Program;
+use runtime::scheduled::{Calls, Execution, Program, record_calls};
 
 use crate::dicts::{dict, list};
 use crate::enter::{enter, enter_long, enter_until_signal};
@@ -76,8 +76,11 @@ pub(crate) fn explore_case<'py>(
         if let Some(error) = raised {
             return Err(Error::Python(error));
         }
-        let ladders: Vec<_> =
-            verdict.findings.iter().map(|finding| Told::of(&explored, finding, &settings.checks)).collect();
+        let ladders: Vec<_> = verdict
+            .findings
+            .iter()
+            .map(|finding| Told::again(&explored, finding, &settings.checks))
+            .collect();
         Ok((verdict, ladders))
     })?;
     Ok(describe(py, &case, verdict, ladders)?)
@@ -95,11 +98,9 @@ pub(crate) fn replay_schedule<'py>(
     let case: Case = schedule.program.parse()?;
     let played = case.clone();
     let replayed = enter(py, move || {
-        let replayed = explore::replay(&played, &schedule, &Checks::default())?;
-        let told = |finding: &Finding| Told {
-            text: explore::ladder(&replayed.execution, finding, every_action),
-            lines: explore::lines(&replayed.execution, finding, every_action),
-        };
+        let (replayed, calls) = record_calls(|| explore::replay(&played, &schedule, &Checks::default()));
+        let replayed = replayed?;
+        let told = |finding: &Finding| Told::of(&replayed.execution, &calls, finding, every_action);
         let ladders: Vec<_> = replayed.findings.iter().map(told).collect();
         Ok::<_, Error>((
             replayed.findings,
@@ -137,6 +138,7 @@ pub(crate) fn named_cases(py: Python<'_>) -> Result<Bound<'_, PyDict>, Error> {
         ))?,
         kernels: Variant::KERNELS.map(|one| one.name),
         variants: Variant::all().map(|one| one.name).collect::<Vec<_>>(),
+        calls: kvm::CALLS.to_vec(),
         strategies: Strategy::named().into_iter().map(|one| one.name).collect::<Vec<_>>(),
     )?)
 }
@@ -181,25 +183,36 @@ fn checks(checkers: Option<Vec<String>>) -> Result<Checks, Error> {
     Ok(Checks { checkers, ..Checks::default() })
 }
 
-/// A finding's ladder, as text and line by line.
+/// What the execution that shows a finding tells of it.
+#[derive(Default)]
 struct Told {
+    /// Its ladder, as text and line by line.
     text: String,
     lines: Vec<Line>,
+    /// Of each of its steps, inside which functions it is, innermost first.
+    chains: Vec<Vec<&'static str>>,
 }
 
 impl Told {
-    /// Of the execution that the finding's schedule gives; empty if that does not show it alone, as a lock order
+    /// Of the execution that the finding's schedule gives; nothing if that does not show it alone, as a lock order
     /// that takes several executions.
-    fn of(case: &Case, finding: &Finding, checks: &Checks) -> Self {
-        let replayed = explore::replay(case, &finding.schedule, checks).ok();
-        let shown = replayed.as_ref().and_then(|replayed| {
-            let like = replayed.finding_like(finding)?;
-            Some(Self {
-                text: explore::ladder(&replayed.execution, like, false),
-                lines: explore::lines(&replayed.execution, like, false),
-            })
-        });
-        shown.unwrap_or(Self { text: String::new(), lines: Vec::new() })
+    fn again(case: &Case, finding: &Finding, checks: &Checks) -> Self {
+        let (replayed, calls) = record_calls(|| explore::replay(case, &finding.schedule, checks));
+        let Ok(replayed) = replayed else { return Self::default() };
+        let like = replayed.finding_like(finding);
+        like.map_or_else(Self::default, |like| Self::of(&replayed.execution, &calls, like, false))
+    }
+
+    fn of(execution: &Execution, calls: &Calls, finding: &Finding, every_action: bool) -> Self {
+        let chain = |step: &explore::Step| {
+            let is_taken = step.action < execution.actions.len();
+            if is_taken { calls.chain(execution, step.action) } else { Vec::new() }
+        };
+        Self {
+            text: explore::ladder(execution, finding, every_action),
+            lines: explore::lines(execution, finding, every_action),
+            chains: finding.steps.iter().map(chain).collect(),
+        }
     }
 }
 
@@ -256,6 +269,7 @@ fn describe_findings<'py>(
     threads: &[String],
 ) -> PyResult<Vec<Bound<'py, PyDict>>> {
     list(findings.into_iter().zip(ladders), |(finding, told)| {
+        let chains = told.chains.into_iter().chain(std::iter::repeat(Vec::new()));
         dict!(py,
             kind: finding.kind.name(),
             harm: finding.kind.is_harm(),
@@ -263,8 +277,8 @@ fn describe_findings<'py>(
             switches: finding.schedule.switches(),
             object: finding.object,
             what: finding.what,
-            steps: list(finding.steps, |step| dict!(py,
-                role: step.role.name(), thread: step.thread, site: step.site, action: step.action,
+            steps: list(finding.steps.into_iter().zip(chains), |(step, inside)| dict!(py,
+                role: step.role.name(), thread: step.thread, site: step.site, action: step.action, inside: inside,
             ))?,
             first_execution: finding.first_execution,
             executions: finding.executions,

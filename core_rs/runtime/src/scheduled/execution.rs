@@ -142,6 +142,11 @@ pub(super) fn model<T>(f: impl FnOnce(&mut Model) -> T) -> T {
     MODEL.with_borrow_mut(|model| f(model.as_mut().expect("a run is under way")))
 }
 
+/// The thread that runs, and how many actions have been taken; none outside a run, and while one is muted.
+pub(super) fn position() -> Option<(usize, usize)> {
+    scheduled().then(|| model(|model| (model.running, model.taken.len())))
+}
+
 /// The registry of what exists before a run.
 pub(super) fn set_up<T>(f: impl FnOnce(&mut Objects) -> T) -> T {
     SET_UP.with_borrow_mut(f)

@@ -58,6 +58,7 @@
 //! to take its actions while it unwinds, but without giving way to others.
 
 mod action;
+mod calls;
 mod dependence;
 mod execution;
 mod model;
@@ -68,13 +69,16 @@ mod sync;
 
 use std::sync::atomic::Ordering;
 
-use crate::{Access, LockClass, Object, Runtime, Site, Word};
+use crate::{Access, Inside, LockClass, Object, Runtime, Site, Word};
 
 use execution::{act, in_a_run, model, muted, scheduled, set_up};
 use model::Detail;
 use objects::ObjectKey;
 
+pub(crate) use calls::leave;
+
 pub use action::{Action, Effect, Kind, ObjectClass, ObjectInfo, Target};
+pub use calls::{Calls, record_calls};
 pub use dependence::{dependent, may_be_co_enabled, page_used, writes};
 pub use execution::{Deadlock, Execution, NamedThread, Outcome, Waiting, run, run_into};
 pub use policy::{Policy, RandomWalk, Replay};
@@ -250,6 +254,10 @@ impl Runtime for Scheduled {
 
     fn violated(rule: &'static str, object: &'static str, site: Site) {
         pass(Kind::Violated { rule, object }, site);
+    }
+
+    fn inside(function: &'static str) -> Inside {
+        Inside::of(calls::enter(function))
     }
 
     fn observe<T>(look: impl FnOnce() -> T) -> T {

@@ -16,6 +16,7 @@ Example:
 """
 
 from pyworkbench import _build
+from pyworkbench.beside import Beside, set_beside, variant_of
 from pyworkbench.capture import Replay, replay
 from pyworkbench.console import ChainComparison, KasanReport, Track, compare_chains, kasan
 from pyworkbench.errors import (
@@ -32,6 +33,7 @@ from pyworkbench.explore import (
     Finding,
     Replayed,
     Verdict,
+    calls_modelled,
     explore,
     orderings,
     replay_schedule,
@@ -44,6 +46,7 @@ from pyworkbench.overlap import Overlap, TraceOverlaps, find_overlaps, overlaps
 from pyworkbench.table import Leaf, Stage2, run_ops
 
 __all__ = [
+    "Beside",
     "BuildWarning",
     "CaptureError",
     "ChainComparison",
@@ -63,6 +66,7 @@ __all__ = [
     "Track",
     "Verdict",
     "WorkbenchError",
+    "calls_modelled",
     "compare_chains",
     "explore",
     "find_overlaps",
@@ -73,7 +77,9 @@ __all__ = [
     "replay_schedule",
     "run_ops",
     "scenarios",
+    "set_beside",
     "strategies",
+    "variant_of",
     "variants",
     "verdict_matrix",
 ]

@@ -75,7 +75,7 @@ def explore(
     """
 
 def named_cases() -> dict[str, Any]:
-    """What has a name: `scenarios` (`name`, `about`, `text`), `kernels`, `variants`, `strategies`."""
+    """What has a name: `scenarios` (`name`, `about`, `text`), `kernels`, `variants`, `strategies`, `calls`."""
 
 def orderings(scenario: str, *, limit: int) -> tuple[list[dict[str, Any]], bool]:
     """See `pyworkbench.orderings`: a dict an order (`order`, `scenario`, `vms`, `paths`), and whether these are all."""

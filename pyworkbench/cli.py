@@ -15,6 +15,7 @@ from pyworkbench import (
     InputError,
     Replay,
     TraceOverlaps,
+    Verdict,
     WorkbenchError,
     explore,
     find_overlaps,
@@ -24,7 +25,9 @@ from pyworkbench import (
     replay_schedule,
     run_ops,
     scenarios,
+    set_beside,
     strategies,
+    variant_of,
     variants,
     verdict_matrix,
 )
@@ -100,12 +103,27 @@ def kasan_command(
     trace: Annotated[
         Path | None, typer.Option(help="By which trace to name objects, rather than by those beside the log.")
     ] = None,
+    scenario: Annotated[
+        str, typer.Option(help="Which scenario's finding to set beside each report: a name or a text.")
+    ] = "flush-race-filled",
+    variant: Annotated[
+        str | None, typer.Option(help="The kernel variant to explore, rather than the one that the report names.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each report.")] = False,
 ) -> None:
-    """Read KASAN's reports out of a kernel's log: what happened to which object, and the call chains of both sides."""
+    """Read KASAN's reports out of a kernel's log, and set each beside the explorer's finding for the same kernel."""
     reports = kasan(console, trace=trace)
+    verdicts: dict[str, Verdict] = {}
     for report in reports:
-        print(json.dumps(report.as_json()) if as_json else f"{console}:{report.line}: {report}\n")
+        of = variant or variant_of(report)
+        if of and of not in verdicts:
+            verdicts[of] = explore(scenario, variant=of, stop_at_first=False)
+        beside = set_beside(report, verdicts[of]) if of else None
+        if as_json:
+            print(json.dumps(report.as_json() | {"model": beside and beside.as_json()}))
+        else:
+            compared = beside or f"the model has no variant for kernel {report.kernel}: --variant names one"
+            print(f"{console}:{report.line}: {report}\n{compared}\n")
     if not as_json:
         print(f"{len(reports)} reports")
 

@@ -43,7 +43,7 @@ class Finding:
     """What is wrong, in a sentence."""
     steps: tuple[dict[str, Any], ...]
     """Where it comes from, as KASAN or lockdep tell it: `role` (used, allocated, freed, took, waits), `thread`, `site`,
-    `action`."""
+    `action`, and `inside`, the functions around it, innermost first."""
     schedule: str
     """The schedule that shows it, for `replay_schedule` and `pwb explore --replay`."""
     switches: int
@@ -69,9 +69,9 @@ class Finding:
 
         return svg(self.lines, title=f"{self.kind}: {self.object}")
 
-    def chain(self, role: str) -> list[str]:
-        """The sites of a role (`used`, `freed`, ...), innermost first, for `compare_chains`."""
-        return [step["site"] for step in self.steps if step["role"] == role]
+    def inside(self, role: str) -> list[str]:
+        """Inside which functions the step of a role (`used`, `freed`, ...) is, innermost first."""
+        return next((step["inside"] for step in self.steps if step["role"] == role), [])
 
     def as_json(self) -> dict[str, Any]:
         """The finding as one JSON object, without its ladder."""
@@ -343,6 +343,11 @@ def scenarios() -> dict[str, str]:
 def variants() -> list[str]:
     """The named kernel variants: those of the verdict matrix, then those of the regression corpus."""
     return list(_named()["variants"])
+
+
+def calls_modelled() -> list[str]:
+    """The functions that call chains of the model consist of: those on which a kernel's stacks can be compared."""
+    return list(_named()["calls"])
 
 
 def strategies() -> list[str]:

@@ -32,7 +32,9 @@ pub enum Error {
         expected: String,
     },
     /// No such named scenario, and no text of one.
-    #[error("scenario {value:?} is neither one of {expected} nor the text of one (`setup ...`, `task NAME ...: step, step`)")]
+    #[error(
+        "scenario {value:?} is neither one of {expected} nor the text of one (`setup ...`, `task NAME ...: step, step`)"
+    )]
     Scenario {
         /// What was asked.
         value: String,
@@ -51,7 +53,9 @@ pub enum Error {
     #[error("the scenario cannot be set up: {0}")]
     SetUp(String),
     /// A name of a case that has no variant in it.
-    #[error("case {0:?} does not consist of a scenario, a variant and a strategy, such as `flush-race arm64-7.3 none`")]
+    #[error(
+        "case {0:?} does not consist of a scenario, a variant and a strategy, such as `flush-race arm64-7.3 none`"
+    )]
     Case(String),
     /// A strategy that has no meaning under a variant.
     #[error("strategy {strategy} does not apply to {variant}: {reason}")]

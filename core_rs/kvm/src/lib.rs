@@ -26,6 +26,7 @@
 //! file-backed memory, pKVM. Nothing that is left out takes or drops one of the locks or counts that are modelled.
 
 mod error;
+mod files;
 mod heap;
 mod memory_cache;
 mod memslots;
@@ -38,8 +39,10 @@ mod notifier;
 mod orderings;
 mod plain_table;
 mod program;
+mod riscv;
 mod scenario;
 mod slots;
+mod stale_ranges;
 mod step;
 mod strategy;
 mod task;
@@ -54,7 +57,7 @@ pub use named::Regression;
 pub use orderings::{Ordering, Orderings, Path, PathKind, orderings};
 pub use program::{Case, Outcome};
 pub use scenario::{Cache, Scenario, SetUp, Shape, Task};
-pub use step::{Fd, FdKind, MAX_VCPUS, MAX_VMS, Step};
+pub use step::{Fd, FdKind, MAX_TOLD, MAX_VCPUS, MAX_VMS, Step};
 pub use strategy::{Helpers, Hold, Part, Strategy};
 pub use variant::{Arch, Destroy, Nested, Variant};
 

@@ -42,7 +42,8 @@ impl<R: Runtime> World<R> {
                 break;
             }
             heap.store(object, base + NOBJS, nobjs - 1, plain, site!("kvm_mmu_free_memory_cache:pop"));
-            let objects = heap.load(object, base + OBJECTS, plain, site!("kvm_mmu_free_memory_cache:objects"));
+            let objects =
+                heap.load(object, base + OBJECTS, plain, site!("kvm_mmu_free_memory_cache:objects"));
             let place = nobjs as usize - 1;
             let page = heap.load(objects, place, plain, site!("kvm_mmu_free_memory_cache:page"));
             heap.free(page, site!("kvm_mmu_free_memory_cache:free_page"));
@@ -89,11 +90,18 @@ impl<R: Runtime> World<R> {
         let (heap, plain) = (&self.heap, Access::Plain);
         let CacheRef { object, base } = cache;
         R::might_sleep(site!("__kvm_mmu_topup_memory_cache"));
-        let mut objects = heap.load(object, base + OBJECTS, plain, site!("__kvm_mmu_topup_memory_cache:objects"));
+        let mut objects =
+            heap.load(object, base + OBJECTS, plain, site!("__kvm_mmu_topup_memory_cache:objects"));
         if objects == 0 {
             objects = self.cache_array(capacity);
             heap.store(object, base + OBJECTS, objects, plain, site!("__kvm_mmu_topup_memory_cache:array"));
-            heap.store(object, base + CAPACITY, capacity, plain, site!("__kvm_mmu_topup_memory_cache:capacity"));
+            heap.store(
+                object,
+                base + CAPACITY,
+                capacity,
+                plain,
+                site!("__kvm_mmu_topup_memory_cache:capacity"),
+            );
         } else {
             let site = site!("__kvm_mmu_topup_memory_cache:capacity");
             if heap.load(object, base + CAPACITY, plain, site) != capacity {

@@ -29,7 +29,8 @@ impl<R: Runtime> World<R> {
 
     /// A slot, before it is published.
     pub(crate) fn new_slot(&self, flags: u64) -> Ptr {
-        let slot = self.heap.alloc("kvm_memory_slot", 1, Memory::Kmalloc, site!("kvm_set_memory_region:kzalloc"));
+        let slot =
+            self.heap.alloc("kvm_memory_slot", 1, Memory::Kmalloc, site!("kvm_set_memory_region:kzalloc"));
         self.heap.init(slot, FLAGS, flags);
         slot
     }
@@ -64,7 +65,9 @@ impl<R: Runtime> World<R> {
         let _slots = R::lock(&vm.slots_lock, site!("kvm_set_memory_region:slots_lock"));
         let old = self.slot(vm);
         let flags = if log { LOG_DIRTY } else { 0 };
-        if old == 0 || self.heap.load(old, FLAGS, Access::Plain, site!("kvm_set_memory_region:flags")) == flags {
+        if old == 0
+            || self.heap.load(old, FLAGS, Access::Plain, site!("kvm_set_memory_region:flags")) == flags
+        {
             return;
         }
         self.kvm_swap_active_memslots(vm, self.new_slot(flags));

@@ -101,6 +101,7 @@ impl<R: Runtime> World<R> {
     /// `munmap` of the guest's memory: notifiers first, then the pages.
     pub(crate) fn munmap(&self, mm: &Mm<R>) {
         let (first, pages) = self.slot_range();
+        self.heap.store(mm.vma, 0, 0, Access::Marked, site!("do_vmi_munmap"));
         let invalidated = self.mmu_notifier_invalidate_range_start(mm, first, pages);
         self.zap_pages(mm);
         self.mmu_notifier_invalidate_range_end(mm, &invalidated);

@@ -6,11 +6,12 @@
 //! The split cache is freed without `mmu_lock`, unless a [`Strategy`](crate::Strategy) says otherwise.
 
 use runtime::{Access, Runtime, site};
-use stage2::{Env, NoLog, Prot, Table, Walk, is_table};
+use stage2::{Env, NoLog, Prot, Table, Walk};
 
 use crate::heap::{Memory, Ptr};
 use crate::memory_cache::Claimed;
 use crate::mmu_lock::WriteGuard;
+use crate::stale_ranges;
 use crate::strategy::{Helpers, Hold, Part};
 use crate::variant::{Arch, Destroy, Nested};
 use crate::vm::{CHUNK, Vm};
@@ -55,7 +56,8 @@ impl<R: Runtime> World<R> {
         let heap = &self.heap;
         let pgt = match self.variant.arch {
             Arch::Arm64 | Arch::Riscv => {
-                let number = self.tables.push_with(|_| Table::new(self.config).expect("a shape has a geometry"));
+                let number =
+                    self.tables.push_with(|_| Table::new(self.config).expect("a shape has a geometry"));
                 let name = if self.variant.arch == Arch::Arm64 { "kvm_pgtable" } else { "kvm.arch.pgd" };
                 let pgt = heap.alloc(name, 1, Memory::Kmalloc, site!("kvm_init_stage2_mmu:pgt"));
                 heap.init(pgt, 0, number as u64 + 1);
@@ -174,7 +176,13 @@ impl<R: Runtime> World<R> {
     }
 
     /// `kvm_unmap_gfn_range`, blockable: under `mmu_lock`, which may be dropped between steps.
-    pub(crate) fn kvm_unmap_gfn_range(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, first: u64, pages: u64) {
+    pub(crate) fn kvm_unmap_gfn_range(
+        &self,
+        vm: &Vm<R>,
+        mmu: &mut WriteGuard<'_, R>,
+        first: u64,
+        pages: u64,
+    ) {
         let site = site!("kvm_unmap_gfn_range:pgt");
         if self.heap.load(vm.kvm, vm.mmu().base + PGT, Access::Plain, site) == 0 {
             return;
@@ -195,7 +203,8 @@ impl<R: Runtime> World<R> {
     /// `stage2_apply_range` with `kvm_pgtable_stage2_unmap`: `pgt` is read again in every step.
     pub(crate) fn unmap_stage2_range(&self, at: MmuRef, mmu: &mut WriteGuard<'_, R>, ipa: u64, size: u64) {
         for (start, bytes, last) in self.steps(ipa, size) {
-            let pgt = self.heap.load(at.object, at.base + PGT, Access::Plain, site!("stage2_apply_range:pgt"));
+            let pgt =
+                self.heap.load(at.object, at.base + PGT, Access::Plain, site!("stage2_apply_range:pgt"));
             if pgt == 0 {
                 return;
             }
@@ -371,59 +380,6 @@ impl<R: Runtime> World<R> {
         }
     }
 
-    /// riscv: under `mmu_lock`, unmaps everything and takes the root out; frees it after the unlock.
-    fn kvm_riscv_mmu_free_pgd(&self, vm: &Vm<R>, held: bool, outside: &mut Outside) {
-        let at = vm.mmu();
-        let claims = held && self.strategy.table == Part::Claim;
-        let pgd = {
-            let _held = match self.strategy.helpers {
-                _ if claims => None,
-                Helpers::Take => Some(vm.mmu_lock.write(site!("kvm_riscv_mmu_free_pgd:mmu_lock"))),
-                Helpers::Assert => {
-                    vm.mmu_lock.assert_held_write(site!("kvm_riscv_mmu_free_pgd:assert"));
-                    None
-                }
-            };
-            let pgd = self.pgt(vm, site!("kvm_riscv_mmu_free_pgd:pgd"));
-            if let Some(table) = self.table(pgd) {
-                let _ = table.unmap(&mut Env::<NoLog>::default(), 0, self.ipa(self.set_up.shape.pages()));
-                let site = site!("kvm_riscv_mmu_free_pgd:swap");
-                self.heap.store(at.object, at.base + PGT, 0, Access::Plain, site);
-                self.out_of_reach(vm);
-            }
-            pgd
-        };
-        if claims {
-            outside.tables.push(pgd);
-        } else {
-            self.free_riscv_pgd(pgd);
-        }
-    }
-
-    fn free_riscv_pgd(&self, pgd: Ptr) {
-        if pgd == 0 {
-            return;
-        }
-        R::tlb_invalidate(0, self.ipa(self.set_up.shape.pages()), site!("kvm_flush_remote_tlbs"));
-        if let Some(table) = self.table(pgd) {
-            table.destroy_pgd();
-        }
-        self.heap.free(pgd, site!("kvm_riscv_mmu_free_pgd:free_pages"));
-    }
-
-    /// riscv's unmap: the root is copied once and used in every step, lock breaks or not.
-    fn gstage_unmap_range(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, ipa: u64, size: u64) {
-        let pgd = self.pgt(vm, site!("kvm_unmap_gfn_range:gstage.pgd"));
-        for (start, bytes, last) in self.steps(ipa, size) {
-            if let Some(table) = self.table(pgd) {
-                let _ = table.unmap(&mut Env::<NoLog>::default(), start, bytes);
-            }
-            if !last {
-                mmu.lock_break(site!("kvm_riscv_gstage_unmap_range:cond_resched_rwlock_write"));
-            }
-        }
-    }
-
     /// `kvm_stage2_destroy`: the whole table, in the ranges of the variant or the strategy.
     fn stage2_destroy(&self, table: &Table<R>) {
         let mut env = Env::<NoLog>::default();
@@ -440,7 +396,7 @@ impl<R: Runtime> World<R> {
             }
             Destroy::StaleRanges => {
                 for (start, bytes, last) in self.steps(0, size) {
-                    self.stale_destroy_range(table, start, bytes);
+                    stale_ranges::destroy_range(table, start, bytes);
                     if !last {
                         R::cond_resched(site!("kvm_stage2_destroy:cond_resched"));
                     }
@@ -448,45 +404,6 @@ impl<R: Runtime> World<R> {
             }
         }
         table.destroy_pgd();
-    }
-
-    /// Destroying a range as first tried in Sep 2025: on the way up, each child table is freed whatever it still
-    /// holds, and the entry that points to it stays.
-    fn stale_destroy_range(&self, table: &Table<R>, ipa: u64, size: u64) {
-        if let Some(root) = table.root() {
-            let level = table.geometry().start_level();
-            let span = table.geometry().granule_size(level - 1);
-            for index in 0..table.geometry().root_pages() as u32 {
-                let first = u64::from(index) * span;
-                self.stale_destroy_page(table, root.plus(index), level, first, (ipa, ipa + size));
-            }
-        }
-    }
-
-    fn stale_destroy_page(
-        &self,
-        table: &Table<R>,
-        page: stage2::PageId,
-        level: i8,
-        first: u64,
-        range: (u64, u64),
-    ) {
-        let size = table.geometry().granule_size(level);
-        for (index, word) in table.words(page).iter().enumerate() {
-            let at = first + index as u64 * size;
-            if at + size <= range.0 || at >= range.1 {
-                continue;
-            }
-            let desc = R::load(word, Access::Marked, site!("kvm_pgtable_visit:read"));
-            if is_table(desc, level) {
-                let child = table.child(desc);
-                self.stale_destroy_page(table, child, level + 1, at, range);
-                let index = table.encoding().decode_pa(desc) >> table.geometry().page_shift();
-                let words = table.words(child);
-                let object = runtime::Object { name: "stage2 table page", index, words };
-                R::freed(object, site!("stage2_free_walker:put_page"));
-            }
-        }
     }
 
     /// The steps of a range: start, bytes, and whether it is the last (`stage2_range_addr_end`).

@@ -76,8 +76,16 @@ const NAMED: &[(&str, &str, &str)] = &[
         "setup cache=filled; task T1 fds=2:vm: exit; task T2 fds=vm: close vm",
     ),
     // One flush.
-    ("flush-alone", "a VM is closed, then its address space goes", "setup cache=filled nested=1; task T1 fds=vm: close vm, exit"),
-    ("kill", "a killed VMM: exit_mm, then exit_files", "setup cache=filled nested=1; task T1 fds=vm,vcpu0: exit"),
+    (
+        "flush-alone",
+        "a VM is closed, then its address space goes",
+        "setup cache=filled nested=1; task T1 fds=vm: close vm, exit",
+    ),
+    (
+        "kill",
+        "a killed VMM: exit_mm, then exit_files",
+        "setup cache=filled nested=1; task T1 fds=vm,vcpu0: exit",
+    ),
     (
         "kill-threads",
         "another task kills a VMM of two threads",
@@ -114,11 +122,7 @@ const NAMED: &[(&str, &str, &str)] = &[
         "setup cache=filled; task T1 fds=vm: delete_slot, close vm, exit",
     ),
     // One flush against others.
-    (
-        "flush-age",
-        "exit_mm against ageing by reclaim",
-        "task T1 fds=vm: exit; task kswapd: age T1",
-    ),
+    ("flush-age", "exit_mm against ageing by reclaim", "task T1 fds=vm: exit; task kswapd: age T1"),
     (
         "flush-unmap",
         "exit_mm against a blockable unmap by reclaim, whose two steps have a lock break between",
@@ -218,7 +222,8 @@ pub struct Regression {
 }
 
 /// Name, time, scenario; variant and strategy before and after.
-type Row = (&'static str, &'static str, &'static str, (&'static str, &'static str), (&'static str, &'static str));
+type Row =
+    (&'static str, &'static str, &'static str, (&'static str, &'static str), (&'static str, &'static str));
 
 const CORPUS: [Row; 6] = [
     ("stall", "Jul-Nov 2025", "stall", ("arm64-whole-destroy", "none"), ("arm64-7.3", "none")),

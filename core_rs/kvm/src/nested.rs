@@ -39,7 +39,9 @@ impl<R: Runtime> World<R> {
         let array = match self.variant.nested {
             Nested::Absent => return,
             Nested::Array => self.new_array(count),
-            Nested::Pointers => self.heap.load(vm.kvm, NESTED_MMUS, Access::Plain, site!("kvm_vcpu_init_nested")),
+            Nested::Pointers => {
+                self.heap.load(vm.kvm, NESTED_MMUS, Access::Plain, site!("kvm_vcpu_init_nested"))
+            }
         };
         for place in 0..count as usize {
             match self.variant.nested {
@@ -126,7 +128,8 @@ impl<R: Runtime> World<R> {
         let array = self.heap.load(vm.kvm, NESTED_MMUS, Access::Plain, site!("kvm.arch.nested_mmus"));
         match self.variant.nested {
             Nested::Pointers => {
-                let object = self.heap.load(array, place, Access::Plain, site!("kvm.arch.nested_mmus:pointer"));
+                let object =
+                    self.heap.load(array, place, Access::Plain, site!("kvm.arch.nested_mmus:pointer"));
                 MmuRef { object, base: 0, nested: true }
             }
             _ => element(array, place),
@@ -152,7 +155,13 @@ impl<R: Runtime> World<R> {
         let array = heap.load(vm.kvm, NESTED_MMUS, plain, site!("kvm_arch_flush_shadow_all:claim"));
         if array != 0 {
             heap.store(vm.kvm, NESTED_MMUS, 0, plain, site!("kvm_arch_flush_shadow_all:nested_mmus_null"));
-            heap.store(vm.kvm, NESTED_MMUS_SIZE, 0, plain, site!("kvm_arch_flush_shadow_all:nested_mmus_size"));
+            heap.store(
+                vm.kvm,
+                NESTED_MMUS_SIZE,
+                0,
+                plain,
+                site!("kvm_arch_flush_shadow_all:nested_mmus_size"),
+            );
             outside.arrays.push(array);
         }
     }
@@ -194,7 +203,8 @@ impl<R: Runtime> World<R> {
     }
 
     fn new_mmu(&self) -> Ptr {
-        let object = self.heap.alloc("kvm_s2_mmu", MMU_WORDS, Memory::Kmalloc, site!("kvm_vcpu_init_nested:kzalloc"));
+        let object =
+            self.heap.alloc("kvm_s2_mmu", MMU_WORDS, Memory::Kmalloc, site!("kvm_vcpu_init_nested:kzalloc"));
         self.kvm_init_stage2_mmu(MmuRef { object, base: 0, nested: true });
         object
     }

@@ -28,7 +28,13 @@ impl<R: Runtime> World<R> {
             let ordered = Access::Ordered;
             self.heap.store(mm.object, NOTIFIER_LIST, number, ordered, site!("hlist_add_head_rcu"));
             if let Some(next) = self.listed(first) {
-                self.heap.store(next.kvm, PPREV, AFTER_HEAD + number, plain, site!("hlist_add_head_rcu:back"));
+                self.heap.store(
+                    next.kvm,
+                    PPREV,
+                    AFTER_HEAD + number,
+                    plain,
+                    site!("hlist_add_head_rcu:back"),
+                );
             }
         }
         self.mmgrab(mm);
@@ -37,7 +43,8 @@ impl<R: Runtime> World<R> {
     /// `mmu_notifier_release`: from `exit_mmap`.
     pub(crate) fn mmu_notifier_release(&self, mm: &Mm<R>) {
         let _inside = R::inside("__mmu_notifier_release");
-        let first = || self.heap.load(mm.object, NOTIFIER_LIST, Access::Marked, site!("mmu_notifier_release:list"));
+        let first =
+            || self.heap.load(mm.object, NOTIFIER_LIST, Access::Marked, site!("mmu_notifier_release:list"));
         if first() == 0 {
             return;
         }
@@ -56,7 +63,8 @@ impl<R: Runtime> World<R> {
     pub(crate) fn mmu_notifier_unregister(&self, vm: &Vm<R>) {
         let _inside = R::inside("mmu_notifier_unregister");
         let mm = self.mm(vm.mm);
-        if self.heap.load(vm.kvm, PPREV, Access::Marked, site!("mmu_notifier_unregister:hlist_unhashed")) != 0 {
+        if self.heap.load(vm.kvm, PPREV, Access::Marked, site!("mmu_notifier_unregister:hlist_unhashed")) != 0
+        {
             {
                 let _readers = R::srcu_read(&self.srcu, site!("mmu_notifier_unregister:srcu"));
                 self.kvm_mmu_notifier_release(vm);
@@ -69,7 +77,12 @@ impl<R: Runtime> World<R> {
     }
 
     /// Invalidates guest pages in every VM of the address space; answers which were told.
-    pub(crate) fn mmu_notifier_invalidate_range_start(&self, mm: &Mm<R>, first: u64, pages: u64) -> Vec<VmId> {
+    pub(crate) fn mmu_notifier_invalidate_range_start(
+        &self,
+        mm: &Mm<R>,
+        first: u64,
+        pages: u64,
+    ) -> Vec<VmId> {
         let mut told = Vec::new();
         if self.has_subscriptions(mm) {
             let _readers = R::srcu_read(&self.srcu, site!("mmu_notifier_invalidate_range_start:srcu"));
@@ -150,7 +163,8 @@ impl<R: Runtime> World<R> {
     /// `hlist_for_each_entry_rcu`, inside a read section.
     fn for_each_subscription<'a>(&'a self, mm: &Mm<R>, mut visit: impl FnMut(&'a Vm<R>)) {
         let marked = Access::Marked;
-        let mut next = self.heap.load(mm.object, NOTIFIER_LIST, marked, site!("hlist_for_each_entry_rcu:first"));
+        let mut next =
+            self.heap.load(mm.object, NOTIFIER_LIST, marked, site!("hlist_for_each_entry_rcu:first"));
         while let Some(vm) = self.listed(next) {
             visit(vm);
             next = self.heap.load(vm.kvm, NEXT, marked, site!("hlist_for_each_entry_rcu:next"));

@@ -61,7 +61,12 @@ impl<R: Runtime> World<R> {
         let (root, place) = self.places(page);
         let mut table = self.heap.load(pgd, root, marked, site!("kvm_map_page:pgd"));
         if table == 0 {
-            table = self.heap.alloc("table page", self.entries().max(2), Memory::Kmalloc, site!("kvm_map_page:alloc"));
+            table = self.heap.alloc(
+                "table page",
+                self.entries().max(2),
+                Memory::Kmalloc,
+                site!("kvm_map_page:alloc"),
+            );
             self.heap.store(pgd, root, table, marked, site!("kvm_map_page:set_pgd"));
         }
         self.heap.store(table, place, pfn << 1 | PRESENT, marked, site!("kvm_map_page:set_pte"));
@@ -88,7 +93,8 @@ impl<R: Runtime> World<R> {
     }
 
     fn unmap_plain(&self, pgd: Ptr, range: (u64, u64)) {
-        let flush_tlb = || R::tlb_invalidate(self.ipa(range.0), self.ipa(range.1), site!("kvm_flush_remote_tlbs"));
+        let flush_tlb =
+            || R::tlb_invalidate(self.ipa(range.0), self.ipa(range.1), site!("kvm_flush_remote_tlbs"));
         if self.variant.arch == Arch::Mips {
             self.clear_range(pgd, range, &mut |page| {
                 self.heap.free(page, site!("kvm_mips_flush_gpa:pte_free"));

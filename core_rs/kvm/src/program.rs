@@ -96,8 +96,9 @@ impl FromStr for Case {
     /// # Ok::<(), kvm::Error>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, Error> {
-        let variants = text.split_whitespace().filter_map(|word| Some((word, word.parse::<Variant>().ok()?)));
-        let Some((name, variant)) = variants.last() else {
+        let mut variants =
+            text.split_whitespace().filter_map(|word| Some((word, word.parse::<Variant>().ok()?)));
+        let Some((name, variant)) = variants.next_back() else {
             return Err(Error::Case(text.to_owned()));
         };
         let at = name.as_ptr().addr() - text.as_ptr().addr();

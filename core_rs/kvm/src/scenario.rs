@@ -113,8 +113,7 @@ pub struct Scenario {
 
 const CACHES: [(&str, Cache); 3] =
     [("never", Cache::Never), ("filled", Cache::Filled), ("used-up", Cache::UsedUp)];
-const SHAPES: [(&str, Shape); 3] =
-    [("small", Shape::Small), ("deep", Shape::Deep), ("big", Shape::Big)];
+const SHAPES: [(&str, Shape); 3] = [("small", Shape::Small), ("deep", Shape::Deep), ("big", Shape::Big)];
 const MEMORIES: [(&str, Memory); 2] = [("kmalloc", Memory::Kmalloc), ("vmalloc", Memory::Vmalloc)];
 const YES_NO: [(&str, bool); 2] = [("yes", true), ("no", false)];
 
@@ -150,7 +149,11 @@ impl SetUp {
         let most = self.shape.pages();
         let wrong = |what: String| Err(Error::SetUp(what));
         if self.pages == 0 || self.pages > most {
-            return wrong(format!("pages={} is outside 1 to {most}, what shape={} has", self.pages, name_of(&SHAPES, self.shape)));
+            return wrong(format!(
+                "pages={} is outside 1 to {most}, what shape={} has",
+                self.pages,
+                name_of(&SHAPES, self.shape)
+            ));
         }
         if self.block && (self.pages != 2 || self.shape != Shape::Small) {
             return wrong(String::from("block=yes needs pages=2 shape=small: a block of two pages"));
@@ -213,14 +216,17 @@ impl Scenario {
     }
 
     fn mentions(&self, vm: usize) -> bool {
-        self.exists(vm) || self.steps().any(|step| matches!(step, Step::CreateVm { vm: made, .. } if *made == vm))
+        self.exists(vm)
+            || self.steps().any(|step| matches!(step, Step::CreateVm { vm: made, .. } if *made == vm))
     }
 
     fn check(&self) -> Result<(), Error> {
         self.set_up.check()?;
         let wrong = |what: String| Err(Error::SetUp(what));
         if self.tasks.is_empty() {
-            return wrong(String::from("it has no task; a line such as `task T1 fds=vm: close vm` makes one"));
+            return wrong(String::from(
+                "it has no task; a line such as `task T1 fds=vm: close vm` makes one",
+            ));
         }
         let names = || self.tasks.iter().map(|task| &*task.name).collect::<Vec<_>>().join(", ");
         for (place, task) in self.tasks.iter().enumerate() {
@@ -234,11 +240,35 @@ impl Scenario {
                 let owner = &self.tasks[owner];
                 let own = if what == "mm" { &owner.mm } else { &owner.files };
                 if own != &owner.name {
-                    return wrong(format!("{what}={other} of {}: {other} shares {own}'s; name {own}", task.name));
+                    return wrong(format!(
+                        "{what}={other} of {}: {other} shares {own}'s; name {own}",
+                        task.name
+                    ));
                 }
             }
+            let goes = |step: &Step| matches!(step, Step::Exit | Step::Exec);
+            if let Some(at) = task.steps.iter().position(goes)
+                && let Some(after) = task.steps[at + 1..].iter().find(|step| !matches!(step, Step::Tell(_)))
+            {
+                let last = &task.steps[at];
+                return wrong(format!("{after} of {} comes after {last}: only `tell N` would", task.name));
+            }
             for step in &task.steps {
-                if let Step::Kill(other) | Step::GetMm(other) | Step::PutMm(other) | Step::Reclaim(other) | Step::Age(other) = step
+                if let Step::Receive(fd) = step
+                    && !self.steps().any(|other| *other == Step::Send(*fd))
+                {
+                    return wrong(format!("{step} of {}: no task has the step `send {fd}`", task.name));
+                }
+                if let Step::Await(number) = step
+                    && !self.steps().any(|other| *other == Step::Tell(*number))
+                {
+                    return wrong(format!("{step} of {}: no task has the step `tell {number}`", task.name));
+                }
+                if let Step::Kill(other)
+                | Step::GetMm(other)
+                | Step::PutMm(other)
+                | Step::Reclaim(other)
+                | Step::Age(other) = step
                     && self.task(other).is_none()
                 {
                     return wrong(format!("{step} of {}: {other} is not one of {}", task.name, names()));
@@ -301,7 +331,9 @@ impl FromStr for SetUp {
                     return Err(Error::Word {
                         what: "key of the set-up",
                         value: key.to_owned(),
-                        expected: String::from("cache, objects, nested, arrays, pages, slot, mapped, block, shape"),
+                        expected: String::from(
+                            "cache, objects, nested, arrays, pages, slot, mapped, block, shape",
+                        ),
                     });
                 }
             }
@@ -340,7 +372,8 @@ impl FromStr for Task {
         let (head, steps) = colon.map_or((text, ""), |at| (&text[..at], &text[at + 1..]));
         let mut words = head.split_whitespace();
         let name = words.next().unwrap_or_default().to_owned();
-        let mut task = Self { mm: name.clone(), files: name.clone(), name, fds: Vec::new(), steps: Vec::new() };
+        let mut task =
+            Self { mm: name.clone(), files: name.clone(), name, fds: Vec::new(), steps: Vec::new() };
         for word in words {
             match pair(word, "property of a task")? {
                 ("mm", other) => other.clone_into(&mut task.mm),
@@ -394,12 +427,11 @@ impl Scenario {
     /// Reads the text form.
     pub(crate) fn from_text(text: &str) -> Result<Self, Error> {
         let known = |line: &str| line.starts_with("setup") || line.starts_with("task ");
-        let lines = || text.split(['\n', ';']).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines = || {
+            text.split(['\n', ';']).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+        };
         if !lines().any(known) {
-            return Err(Error::Scenario {
-                value: text.to_owned(),
-                expected: joined(&Self::names(), ", "),
-            });
+            return Err(Error::Scenario { value: text.to_owned(), expected: joined(&Self::names(), ", ") });
         }
         let mut set_up = SetUp::default();
         let mut tasks = Vec::new();

@@ -23,7 +23,8 @@ impl<T> Slots<T> {
     pub(crate) fn push_with(&self, make: impl FnOnce(usize) -> T) -> usize {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (chunk, place) = locate(number);
-        let entries = self.chunks[chunk].get_or_init(|| (0..FIRST << chunk).map(|_| OnceLock::new()).collect());
+        let entries =
+            self.chunks[chunk].get_or_init(|| (0..FIRST << chunk).map(|_| OnceLock::new()).collect());
         let fresh = entries[place].set(make(number)).is_ok();
         debug_assert!(fresh, "every number is given once");
         number

@@ -30,7 +30,7 @@ pub enum FdKind {
     Device,
     /// Statistics.
     Stats,
-    /// A guest_memfd.
+    /// A `guest_memfd`.
     Gmem,
     /// The debugfs dump of the stage-2 table.
     Dump,
@@ -136,15 +136,29 @@ pub enum Step {
         /// Which VM.
         vm: usize,
     },
-    /// Punches a hole into the guest_memfd.
+    /// Punches a hole into the `guest_memfd`.
     Punch {
         /// Which VM.
         vm: usize,
     },
+    /// Tells whoever waits for this number, by a pipe of userspace's own; after `exit`, as a parent is told.
+    Tell(u64),
+    /// Waits until somebody has told this number.
+    Await(u64),
 }
 
+/// Numbers to tell and await: 0 to one below this.
+pub const MAX_TOLD: u64 = 64;
+
+/// A verb, and what makes a step of its operands.
+type Verb<F> = (&'static str, F);
+type OfVm = fn(usize) -> Step;
+type OfNumber = fn(usize, u64) -> Step;
+type OfFd = fn(Fd) -> Step;
+type OfTask = fn(String) -> Step;
+
 /// Verbs without an operand but the VM before them.
-const OF_A_VM: [(&str, fn(usize) -> Step); 10] = [
+const OF_A_VM: [Verb<OfVm>; 10] = [
     ("create_vm", |vm| Step::CreateVm { vm, fails: false }),
     ("create_vm_fails", |vm| Step::CreateVm { vm, fails: true }),
     ("create_slot", |vm| Step::CreateSlot { vm }),
@@ -157,17 +171,18 @@ const OF_A_VM: [(&str, fn(usize) -> Step); 10] = [
     ("punch", |vm| Step::Punch { vm }),
 ];
 /// Verbs with a number.
-const WITH_A_NUMBER: [(&str, fn(usize, u64) -> Step); 4] = [
+const WITH_A_NUMBER: [Verb<OfNumber>; 6] = [
     ("create_vcpu", |vm, n| Step::CreateVcpu { vm, vcpu: n as usize }),
     ("fault", |vm, n| Step::Fault { vm, page: n }),
     ("touch", |vm, n| Step::Touch { vm, page: n }),
     ("set_chunk", |vm, n| Step::SetChunk { vm, pages: n }),
+    ("tell", |_, n| Step::Tell(n)),
+    ("await", |_, n| Step::Await(n)),
 ];
 /// Verbs with a descriptor.
-const WITH_A_FD: [(&str, fn(Fd) -> Step); 3] =
-    [("close", Step::Close), ("send", Step::Send), ("receive", Step::Receive)];
+const WITH_A_FD: [Verb<OfFd>; 3] = [("close", Step::Close), ("send", Step::Send), ("receive", Step::Receive)];
 /// Verbs with a task.
-const WITH_A_TASK: [(&str, fn(String) -> Step); 5] = [
+const WITH_A_TASK: [Verb<OfTask>; 5] = [
     ("kill", Step::Kill),
     ("get_mm", Step::GetMm),
     ("put_mm", Step::PutMm),
@@ -175,7 +190,7 @@ const WITH_A_TASK: [(&str, fn(String) -> Step); 5] = [
     ("age", Step::Age),
 ];
 /// Verbs that stand alone.
-const ALONE: [(&str, Step); 3] = [("exit", Step::Exit), ("exec", Step::Exec), ("munmap", Step::Munmap)];
+const ALONE: [Verb<Step>; 3] = [("exit", Step::Exit), ("exec", Step::Exec), ("munmap", Step::Munmap)];
 
 impl FromStr for Step {
     type Err = Error;
@@ -209,7 +224,8 @@ impl FromStr for Step {
             Some(operand) => {
                 let number = operand.parse::<u64>();
                 if let Some(make) = named(&WITH_A_NUMBER, verb) {
-                    let n = number.map_err(|_| word("operand of a step", operand, "the numbers from 0 up"))?;
+                    let n =
+                        number.map_err(|_| word("operand of a step", operand, "the numbers from 0 up"))?;
                     Some(make(vm, n))
                 } else if let Some(make) = named(&WITH_A_FD, verb) {
                     Some(make(operand.parse()?))
@@ -222,6 +238,9 @@ impl FromStr for Step {
         match step {
             Some(Self::CreateVcpu { vcpu, .. }) if vcpu >= vcpus => {
                 Err(word("vCPU", &vcpu.to_string(), &format!("0 to {}", vcpus - 1)))
+            }
+            Some(Self::Tell(number) | Self::Await(number)) if number >= MAX_TOLD => {
+                Err(word("number to tell", &number.to_string(), &format!("0 to {}", MAX_TOLD - 1)))
             }
             Some(step) => Ok(step),
             None => Err(Error::Word { what: "step", value: text.to_owned(), expected: verbs() }),
@@ -258,6 +277,8 @@ impl fmt::Display for Step {
             Self::OpenDump { vm } => verb("open_dump", *vm),
             Self::ReadDump { vm } => verb("read_dump", *vm),
             Self::Punch { vm } => verb("punch", *vm),
+            Self::Tell(number) => format!("tell {number}"),
+            Self::Await(number) => format!("await {number}"),
         };
         f.write_str(&text)
     }

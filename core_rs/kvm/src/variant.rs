@@ -62,7 +62,7 @@ pub struct Variant {
     pub uninit_again: bool,
     /// Whether flush returns early when there are no nested mmus (Feb 2026).
     pub returns_early: bool,
-    /// Whether guest_memfd unmaps outside the notifier.
+    /// Whether `guest_memfd` unmaps outside the notifier.
     pub guest_memfd: bool,
 }
 

@@ -49,7 +49,9 @@ impl<R: Runtime> World<R> {
         let _mmu = vm.mmu_lock.fault(site!("user_mem_abort:mmu_lock"));
         let in_progress =
             heap.load(vm.kvm, INVALIDATE_IN_PROGRESS, marked, site!("mmu_invalidate_retry:in_progress"));
-        if in_progress != 0 || heap.load(vm.kvm, INVALIDATE_SEQ, marked, site!("mmu_invalidate_retry:seq")) != seq {
+        if in_progress != 0
+            || heap.load(vm.kvm, INVALIDATE_SEQ, marked, site!("mmu_invalidate_retry:seq")) != seq
+        {
             return false;
         }
         if self.map_page(vm, page, pfn) {

@@ -1,7 +1,7 @@
 //! `struct kvm`: who holds it, how it is made and destroyed.
 //!
 //! Each open file of a VM holds one count: the VM's, each vCPU's (which a mapping of `kvm_run` keeps open), each
-//! device's, statistics, guest_memfd, an open debugfs dump. The last `kvm_put_kvm` runs `kvm_destroy_vm`.
+//! device's, statistics, `guest_memfd`, an open debugfs dump. The last `kvm_put_kvm` runs `kvm_destroy_vm`.
 //! vCPUs live as long as their VM, however many of their descriptors are closed.
 
 use runtime::{Access, LockClass, Runtime, site};
@@ -127,7 +127,13 @@ impl<R: Runtime> World<R> {
     /// `kvm_vm_ioctl_create_vcpu`, but for its file.
     pub(crate) fn create_vcpu(&self, vm: &Vm<R>, vcpu: usize) {
         let fresh = self.heap.alloc("kvm_vcpu", 1, Memory::Kmalloc, site!("kvm_vm_ioctl_create_vcpu"));
-        self.heap.store(vm.kvm, VCPUS + vcpu, fresh, Access::Ordered, site!("kvm_vm_ioctl_create_vcpu:xa_store"));
+        self.heap.store(
+            vm.kvm,
+            VCPUS + vcpu,
+            fresh,
+            Access::Ordered,
+            site!("kvm_vm_ioctl_create_vcpu:xa_store"),
+        );
     }
 
     /// `kvm_flush_shadow_all`.

@@ -10,6 +10,7 @@ use runtime::{Access, LockClass, Runtime, site};
 use stage2::{Config, Table, is_valid};
 
 use crate::error::Error;
+use crate::files::{Files, OpenFiles};
 use crate::heap::{Harm, Heap, Memory, Ptr};
 use crate::mm::Mm;
 use crate::mmu::PGT;
@@ -17,7 +18,6 @@ use crate::scenario::{Cache, Scenario, SetUp};
 use crate::slots::Slots;
 use crate::step::{Fd, FdKind, Step};
 use crate::strategy::Strategy;
-use crate::task::{Files, OpenFiles};
 use crate::variant::{Nested, Variant};
 use crate::vm::Vm;
 
@@ -49,6 +49,8 @@ pub(crate) struct World<R: Runtime> {
     pub(crate) debugfs: bool,
     /// Files sent and not received: a word for each descriptor.
     pub(crate) socket: Ptr,
+    /// A word for each number that a task may tell.
+    pub(crate) pipe: Ptr,
     /// A word for each VM: 0 once its table was torn down. For the look at what leaves reach.
     pub(crate) reach: Ptr,
     /// A word for each VM: whether its debugfs directory is there.
@@ -58,7 +60,7 @@ pub(crate) struct World<R: Runtime> {
     pub(crate) task_locks: Vec<R::Lock>,
     mms: Vec<OnceLock<Mm<R>>>,
     vms: Vec<OnceLock<Vm<R>>>,
-    files: Vec<Option<Files>>,
+    files: Vec<Option<Files<R>>>,
     pub(crate) open_files: OpenFiles,
 }
 
@@ -76,7 +78,9 @@ impl<R: Runtime> World<R> {
         }
         let gmem = scenario.fds().iter().any(|fd| fd.kind == FdKind::Gmem);
         if gmem && !variant.guest_memfd {
-            return wrong(format!("{variant} has no guest_memfd that unmaps: no descriptor gmem would be right"));
+            return wrong(format!(
+                "{variant} has no guest_memfd that unmaps: no descriptor gmem would be right"
+            ));
         }
         Ok(())
     }
@@ -87,6 +91,11 @@ impl<R: Runtime> World<R> {
         let heap = Heap::new();
         let (fd_count, task_count) = (fds.len(), scenario.tasks.len());
         let socket = heap.alloc("unix socket", fd_count, Memory::Static, site!("socketpair"));
+        let told = scenario.steps().filter_map(|step| match step {
+            Step::Tell(number) | Step::Await(number) => Some(*number as usize + 1),
+            _ => None,
+        });
+        let pipe = heap.alloc("pipe", told.max().unwrap_or(0), Memory::Static, site!("pipe"));
         let vms = scenario.vms();
         let reach = heap.alloc("reach of the tables", vms, Memory::Static, site!("kvm_init"));
         let dentries = heap.alloc("debugfs directories", vms, Memory::Static, site!("kvm_init"));
@@ -104,6 +113,7 @@ impl<R: Runtime> World<R> {
             debugfs: fds.iter().any(|fd| fd.kind == FdKind::Dump),
             fds,
             socket,
+            pipe,
             reach,
             dentries,
             tasks: Vec::new(),
@@ -142,7 +152,7 @@ impl<R: Runtime> World<R> {
     }
 
     /// The files of a task.
-    pub(crate) fn files(&self, task: usize) -> &Files {
+    pub(crate) fn files(&self, task: usize) -> &Files<R> {
         let owner = self.scenario.task(&self.scenario.tasks[task].files).expect("a checked scenario");
         self.files[owner].as_ref().expect("the files of their owner")
     }
@@ -171,10 +181,15 @@ impl<R: Runtime> World<R> {
     pub(crate) fn check_unreachable(&self, mm: &Mm<R>, page: u64, pfn: u64) {
         for vm in self.vms().filter(|vm| vm.mm == mm.id) {
             // The one action: it orders the look after, or before, a teardown that takes the table out.
-            let reach = self.heap.load(self.reach, vm.id.0, Access::Marked, site!("free_pages_and_swap_cache:reach"));
+            let reach =
+                self.heap.load(self.reach, vm.id.0, Access::Marked, site!("free_pages_and_swap_cache:reach"));
             let reaches = R::observe(|| reach != 0 && self.leaf(vm, page) == Some(pfn));
             if reaches {
-                self.heap.violated("leaf-reaches-freed-memory", "guest page", site!("free_pages_and_swap_cache"));
+                self.heap.violated(
+                    "leaf-reaches-freed-memory",
+                    "guest page",
+                    site!("free_pages_and_swap_cache"),
+                );
             }
         }
     }
@@ -212,14 +227,19 @@ impl<R: Runtime> World<R> {
         R::observe(|| {
             let (first, pages) = self.slot_range();
             let all = self.vms().flat_map(|vm| (first..first + pages).map(move |page| (vm, page)));
-            let dead = all.filter(|(vm, page)| self.leaf(vm, *page).is_some_and(|pfn| self.frame_is_freed(pfn)));
+            let dead =
+                all.filter(|(vm, page)| self.leaf(vm, *page).is_some_and(|pfn| self.frame_is_freed(pfn)));
             dead.map(|(vm, page)| (vm.id.0, page)).collect()
         })
     }
 
     /// Objects and table pages that are left when every task is gone.
     pub(crate) fn left(&self) -> Vec<(&'static str, String)> {
-        let objects = self.heap.left().into_iter().map(|(name, index)| (name, format!("number {index} was never freed")));
+        let objects = self
+            .heap
+            .left()
+            .into_iter()
+            .map(|(name, index)| (name, format!("number {index} was never freed")));
         let pages = self.tables.iter().map(|(_, table)| table.live_pages()).filter(|pages| *pages != 0);
         let pages = pages.map(|pages| ("stage2 table page", format!("{pages} of a table were never freed")));
         // A wrong walk frees pages behind the table's back: its own count says nothing.

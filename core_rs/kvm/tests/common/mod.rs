@@ -8,12 +8,12 @@ use kvm::Case;
 use runtime::LockClass;
 use runtime::scheduled::{Execution, Kind, ObjectClass, Outcome, Policy, Program, run};
 
-pub fn case(scenario: &str, variant: &str, strategy: &str) -> Case {
+pub(crate) fn case(scenario: &str, variant: &str, strategy: &str) -> Case {
     Case::new(scenario.parse().unwrap(), variant.parse().unwrap(), strategy.parse().unwrap()).unwrap()
 }
 
 /// What an execution did wrong, the first first, as `kind: object`.
-pub fn harm_of(case: &Case, policy: &mut dyn Policy) -> Vec<String> {
+pub(crate) fn harm_of(case: &Case, policy: &mut dyn Policy) -> Vec<String> {
     let instance = case.start();
     let execution = run(instance.threads, policy);
     let mut harm = harm_in(&execution);
@@ -40,7 +40,10 @@ fn harm_in(execution: &Execution) -> Vec<String> {
         let info = action.target.map(|target| execution.objects[target.object]);
         let name = info.map_or("", |info| info.name);
         let object = action.target.map(|target| target.object);
-        let spins = matches!(info.map(|info| info.class), Some(ObjectClass::Lock(LockClass::Spin) | ObjectClass::RwLock));
+        let spins = matches!(
+            info.map(|info| info.class),
+            Some(ObjectClass::Lock(LockClass::Spin) | ObjectClass::RwLock)
+        );
         match action.kind {
             Kind::Free if !freed.insert(object) => harm.push(format!("double free: {name}")),
             Kind::Load(_) | Kind::Store(_) | Kind::CompareExchange | Kind::FetchAdd | Kind::FetchSub
@@ -48,7 +51,9 @@ fn harm_in(execution: &Execution) -> Vec<String> {
             {
                 harm.push(format!("use after free: {name}"));
             }
-            Kind::Lock | Kind::Read | Kind::Write if spins => *spinning.entry(action.thread).or_default() += 1,
+            Kind::Lock | Kind::Read | Kind::Write if spins => {
+                *spinning.entry(action.thread).or_default() += 1;
+            }
             Kind::Unlock | Kind::ReadUnlock | Kind::WriteUnlock if spins => {
                 *spinning.entry(action.thread).or_default() -= 1;
             }

@@ -72,7 +72,6 @@ use std::sync::atomic::Ordering;
 use crate::{Access, Inside, LockClass, Object, Runtime, Site, Word};
 
 use execution::{act, in_a_run, model, muted, scheduled, set_up};
-use model::Detail;
 use objects::ObjectKey;
 
 pub(crate) use calls::leave;
@@ -164,7 +163,8 @@ impl Runtime for Scheduled {
         let unchanged = word.cell().load(Ordering::Relaxed) == seen;
         if scheduled() {
             act(Kind::AwaitChange, site, |model| {
-                (Some(model.objects.of_word(word)), Detail::Await { seen, unchanged })
+                model.threads[model.running].unchanged = unchanged;
+                (Some(model.objects.of_word(word)), Effect::Seen(seen))
             });
         } else {
             assert!(
@@ -177,7 +177,10 @@ impl Runtime for Scheduled {
     fn allocated(object: Object<'_>, site: Site) {
         let key = ObjectKey::new(object);
         if scheduled() {
-            act(Kind::Allocate, site, |model| (Some(model.objects.fresh(object)), Detail::Object(key)));
+            act(Kind::Allocate, site, |model| {
+                model.threads[model.running].allocates = Some(key);
+                (Some(model.objects.fresh(object)), Effect::None)
+            });
         } else {
             set_up(|objects| objects.allocated(key, None));
         }
@@ -185,7 +188,7 @@ impl Runtime for Scheduled {
 
     fn freed(object: Object<'_>, site: Site) {
         if scheduled() {
-            act(Kind::Free, site, |model| (Some(model.objects.of_object(object)), Detail::None));
+            act(Kind::Free, site, |model| (Some(model.objects.of_object(object)), Effect::None));
         } else {
             set_up(|objects| objects.gone(&ObjectKey::new(object)));
         }
@@ -303,7 +306,7 @@ impl Runtime for Scheduled {
 
 fn before(word: &Word, kind: Kind, site: Site) {
     if scheduled() {
-        act(kind, site, |model| (Some(model.objects.of_word(word)), Detail::None));
+        act(kind, site, |model| (Some(model.objects.of_word(word)), Effect::None));
     }
 }
 
@@ -315,12 +318,12 @@ fn did(effect: Effect) {
 }
 
 fn translate(kind: Kind, site: Site) {
-    act(kind, site, |model| (Some(model.tlb()), Detail::None));
+    act(kind, site, |model| (Some(model.tlb()), Effect::None));
 }
 
 fn pass(kind: Kind, site: Site) {
     if scheduled() {
-        act(kind, site, |_| (None, Detail::None));
+        act(kind, site, |_| (None, Effect::None));
     }
 }
 

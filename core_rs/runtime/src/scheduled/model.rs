@@ -9,13 +9,16 @@ use super::{Action, Deadlock, Effect, Execution, Kind, ObjectClass, Outcome, Tar
 pub(super) type Work = Box<dyn FnOnce() + Send>;
 
 /// An execution that is under way.
+#[derive(Default)]
 pub(super) struct Model {
     pub(super) threads: Vec<Thread>,
     /// The thread whose turn it is.
     pub(super) running: usize,
     pub(super) objects: Objects,
     pub(super) taken: Vec<Action>,
-    /// What is held and which sections are open, by object.
+    /// The next actions of the threads that can go on, in the order of threads.
+    pub(super) enabled: Vec<Action>,
+    /// What is held and which sections are open, by object; beyond the last that ever was, nothing is.
     held: Vec<Held>,
     rcu: Option<Target>,
     tlb: Option<Target>,
@@ -25,6 +28,11 @@ pub(super) struct Model {
     /// Work handed over, and work done.
     queued: u64,
     done: u64,
+    /// Threads that are about to do what must wait at times, and those of them that await a change.
+    conditional: usize,
+    awaiting: usize,
+    /// Whether `enabled` is up to date by itself, since nobody can be made to wait.
+    all_enabled: bool,
     deadlocks: Vec<Deadlock>,
 }
 
@@ -32,53 +40,16 @@ pub(super) struct Model {
 #[derive(Default)]
 pub(super) struct Thread {
     pub(super) name: String,
-    /// What it is about to do; none once it has ended.
-    pub(super) pending: Option<Pending>,
+    /// What it is about to do; none once it has ended. Its effect is what is known of it before.
+    pub(super) pending: Option<Action>,
+    /// Of `AwaitChange`: whether the word still holds what was seen.
+    pub(super) unchanged: bool,
+    /// Of `Allocate`: the object.
+    pub(super) allocates: Option<ObjectKey>,
     /// The section, or hold of a lock for read, that its last action began.
     pub(super) section: u64,
     /// Runs what was handed to `call_rcu`, and need not end.
     pub(super) runs_work: bool,
-}
-
-/// The next action of a thread, and what decides whether it can be taken.
-pub(super) struct Pending {
-    pub(super) action: Action,
-    pub(super) detail: Detail,
-}
-
-/// What an action needs beside its target.
-#[derive(Clone, Copy)]
-pub(super) enum Detail {
-    None,
-    /// `AwaitChange`: the value that was seen, and whether the word still holds it.
-    Await {
-        seen: u64,
-        unchanged: bool,
-    },
-    /// `Allocate`.
-    Object(ObjectKey),
-    /// The end of a hold for read, or of a section.
-    Section(u64),
-    /// `Synchronized`: sections below this number must be over.
-    Sections(u64),
-    /// `RcuBarrierOver`: so much work done.
-    Barrier(u64),
-    /// `RcuWorkDone`: which.
-    Work(Effect),
-}
-
-impl Detail {
-    /// What an action's effect will be, as far as that is known before.
-    pub(super) fn effect(self) -> Effect {
-        match self {
-            Self::Section(section) => Effect::Section(section),
-            Self::Sections(limit) => Effect::SectionsBelow(limit),
-            Self::Barrier(work) => Effect::WorkBelow(work),
-            Self::Work(effect) => effect,
-            Self::Await { seen, .. } => Effect::Seen(seen),
-            Self::None | Self::Object(_) => Effect::None,
-        }
-    }
 }
 
 /// Who holds an object.
@@ -99,22 +70,20 @@ struct Queued {
 }
 
 impl Model {
-    pub(super) fn new(names: impl Iterator<Item = String>, objects: Objects) -> Self {
-        let thread = |name| Thread { name, ..Thread::default() };
-        Self {
-            threads: names.map(thread).collect(),
-            running: 0,
-            objects,
-            taken: Vec::new(),
-            held: Vec::new(),
-            rcu: None,
-            tlb: None,
-            translations: Vec::new(),
-            queue: VecDeque::new(),
-            queued: 0,
-            done: 0,
-            deadlocks: Vec::new(),
-        }
+    /// A new execution begins, of threads of these names.
+    pub(super) fn begin(&mut self, names: impl Iterator<Item = String>, set_up: &mut Objects) {
+        self.objects.begin(set_up);
+        self.threads.clear();
+        self.threads.extend(names.map(|name| Thread { name, ..Thread::default() }));
+        self.running = 0;
+        self.taken.clear();
+        self.held.iter_mut().for_each(Held::clear);
+        (self.rcu, self.tlb) = (None, None);
+        self.translations.clear();
+        self.queue.clear();
+        (self.queued, self.done) = (0, 0);
+        (self.conditional, self.awaiting, self.all_enabled) = (0, 0, false);
+        self.deadlocks.clear();
     }
 
     /// The pseudo-object that RCU actions target.
@@ -139,67 +108,125 @@ impl Model {
         self.threads.iter().position(|thread| thread.runs_work)
     }
 
-    /// Puts the next actions of the threads that can go on into `enabled`.
-    pub(super) fn enabled(&self, enabled: &mut Vec<Action>) {
-        enabled.clear();
-        let pending = self.threads.iter().filter_map(|thread| thread.pending.as_ref());
-        enabled.extend(pending.filter(|pending| self.can_go_on(pending)).map(|pending| pending.action));
+    /// Finds out which threads can go on. Notes a deadlock if that of which the turn was cannot, and waits for
+    /// itself by way of others: a cycle closes when the last of its threads comes to wait.
+    #[inline]
+    pub(super) fn find_enabled(&mut self) {
+        if self.conditional == 0 && self.all_enabled {
+            return; // `offer` and `take` keep it so
+        }
+        self.find_enabled_anew();
     }
 
-    fn can_go_on(&self, pending: &Pending) -> bool {
-        let held = self.held_at(pending);
-        let nobody_writes = || held.is_none_or(|held| held.writer.is_none());
-        let over = |limit| held.is_none_or(|held| held.over(limit));
-        match (pending.action.kind, pending.detail) {
-            (Kind::Lock | Kind::Read, _) => nobody_writes(),
-            (Kind::Write, _) => nobody_writes() && over(u64::MAX),
-            (Kind::AwaitChange, Detail::Await { unchanged, .. }) => !unchanged,
-            (Kind::Synchronized, Detail::Sections(limit)) => over(limit),
-            (Kind::RcuBarrierOver, Detail::Barrier(work)) => self.done >= work,
-            (Kind::RcuWork, _) => self.queue.front().is_some_and(|first| over(first.limit)),
+    fn find_enabled_anew(&mut self) {
+        let mut enabled = std::mem::take(&mut self.enabled);
+        enabled.clear();
+        let mut waits = false;
+        for (number, thread) in self.threads.iter().enumerate() {
+            let Some(pending) = &thread.pending else { continue };
+            if self.can_go_on(thread, pending) {
+                enabled.push(*pending);
+            } else {
+                waits |= number == self.running;
+            }
+        }
+        self.enabled = enabled;
+        self.all_enabled = self.conditional == 0;
+        if waits {
+            self.note_deadlock(self.running);
+        }
+    }
+
+    fn can_go_on(&self, thread: &Thread, pending: &Action) -> bool {
+        let held = || self.held_at(pending);
+        let nobody_writes = |held: Option<&Held>| held.is_none_or(|held| held.writer.is_none());
+        let over = |held: Option<&Held>, limit| held.is_none_or(|held| held.over(limit));
+        match (pending.kind, pending.effect) {
+            (Kind::Lock | Kind::Read, _) => nobody_writes(held()),
+            (Kind::Write, _) => nobody_writes(held()) && over(held(), u64::MAX),
+            (Kind::AwaitChange, _) => !thread.unchanged,
+            (Kind::Synchronized, Effect::SectionsBelow(limit)) => over(held(), limit),
+            (Kind::RcuBarrierOver, Effect::WorkBelow(work)) => self.done >= work,
+            (Kind::RcuWork, _) => self.queue.front().is_some_and(|first| over(held(), first.limit)),
             _ => true,
         }
     }
 
     /// Who holds what `pending` is about; none when nobody ever did.
-    fn held_at(&self, pending: &Pending) -> Option<&Held> {
-        self.held.get(pending.action.target?.object)
+    fn held_at(&self, pending: &Action) -> Option<&Held> {
+        self.held.get(pending.target?.object)
     }
 
-    /// Takes the next action of `thread`, as far as the model goes; the rest follows in its coroutine.
-    pub(super) fn take(&mut self, thread: usize) {
-        let pending = self.threads[thread].pending.take().expect("a thread that has not ended");
-        self.running = thread;
-        self.apply(&pending);
+    /// The running thread is about to do this.
+    #[inline]
+    pub(super) fn offer(&mut self, action: Action) {
+        self.threads[action.thread].pending = Some(action);
+        if is_conditional(action.kind) {
+            self.conditional += 1;
+            self.awaiting += usize::from(action.kind == Kind::AwaitChange);
+        } else if self.all_enabled {
+            let at = self.enabled.partition_point(|other| other.thread < action.thread);
+            self.enabled.insert(at, action);
+        }
+    }
+
+    /// Takes the next action of an enabled thread, as far as the model goes; the rest follows in its coroutine.
+    #[inline]
+    pub(super) fn take(&mut self, choice: usize) -> usize {
+        let action = self.enabled[choice];
+        self.threads[action.thread].pending = None;
+        if is_conditional(action.kind) {
+            self.conditional -= 1;
+            self.awaiting -= usize::from(action.kind == Kind::AwaitChange);
+        }
+        if self.all_enabled {
+            self.enabled.remove(choice);
+        }
+        self.running = action.thread;
+        self.apply(action);
+        action.thread
     }
 
     /// Takes an action of the running thread.
-    pub(super) fn apply(&mut self, pending: &Pending) {
-        let Action { kind, target, thread, .. } = pending.action;
-        self.taken.push(pending.action);
-        self.held.resize_with(self.objects.len(), Held::default);
+    pub(super) fn apply(&mut self, action: Action) {
+        self.taken.push(action);
+        if !matches!(
+            action.kind,
+            Kind::Load(_) | Kind::Store(_) | Kind::CompareExchange | Kind::FetchAdd | Kind::FetchSub | Kind::Free
+        ) {
+            self.apply_to_model(action);
+        }
+    }
+
+    /// What taking an action changes here.
+    fn apply_to_model(&mut self, action: Action) {
+        let Action { kind, target, thread, effect, .. } = action;
         let Some(target) = target else { return };
-        let held = &mut self.held[target.object];
-        match (kind, pending.detail) {
-            (Kind::Lock | Kind::Write, _) => held.writer = Some(thread),
-            (Kind::Unlock | Kind::WriteUnlock, _) => held.writer = None,
+        match (kind, effect) {
+            (Kind::Lock | Kind::Write, _) => self.held(target).writer = Some(thread),
+            (Kind::Unlock | Kind::WriteUnlock, _) => self.held(target).writer = None,
             (Kind::Read | Kind::Section, _) => {
+                let held = self.held(target);
                 let section = held.next;
                 held.sections.push((section, thread));
                 held.next += 1;
                 self.threads[thread].section = section;
                 self.did(Effect::Section(section));
             }
-            (Kind::ReadUnlock | Kind::SectionEnd, Detail::Section(section)) => {
-                held.sections.retain(|(open, _)| *open != section);
+            (Kind::ReadUnlock | Kind::SectionEnd, Effect::Section(section)) => {
+                self.held(target).sections.retain(|(open, _)| *open != section);
             }
             (Kind::AssertHeld, _) => {
-                let held = held.writer == Some(thread);
+                let held = self.held(target).writer == Some(thread);
                 self.did(Effect::Held(held));
             }
-            (Kind::Allocate, Detail::Object(key)) => self.objects.allocated(key, Some(target.object)),
+            (Kind::Allocate, _) => {
+                if let Some(key) = self.threads[thread].allocates.take() {
+                    self.objects.allocated(key, Some(target.object));
+                }
+            }
             (Kind::CallRcu, _) => {
-                let effect = Effect::Work { number: self.queued, sections_below: held.next };
+                let effect = Effect::Work { number: self.queued, sections_below: self.sections(target) };
                 self.did(effect);
             }
             (Kind::RcuWorkDone, _) => self.done += 1,
@@ -212,16 +239,29 @@ impl Model {
         }
     }
 
+    /// Who holds an object, to be changed.
+    fn held(&mut self, target: Target) -> &mut Held {
+        if self.held.len() <= target.object {
+            self.held.resize_with(target.object + 1, Held::default);
+        }
+        &mut self.held[target.object]
+    }
+
     /// The action taken last had this effect. Who awaits a change of the word it wrote may go on.
     pub(super) fn did(&mut self, effect: Effect) {
         let Some(taken) = self.taken.last_mut() else { return };
         taken.effect = effect;
         let (target, Effect::Wrote { now, .. }) = (taken.target, effect) else { return };
-        for pending in self.threads.iter_mut().filter_map(|thread| thread.pending.as_mut()) {
-            if let Detail::Await { seen, unchanged } = &mut pending.detail
-                && pending.action.target == target
+        if self.awaiting == 0 {
+            return;
+        }
+        for thread in &mut self.threads {
+            if let Some(Action {
+                kind: Kind::AwaitChange, target: awaited, effect: Effect::Seen(seen), ..
+            }) = thread.pending
+                && awaited == target
             {
-                *unchanged = now == *seen;
+                thread.unchanged = now == seen;
             }
         }
     }
@@ -272,29 +312,29 @@ impl Model {
     }
 
     /// What is still to be done: all but to look for work where there is none.
-    fn unfinished(&self) -> impl Iterator<Item = &Pending> {
-        let idle = |pending: &&Pending| pending.action.kind == Kind::RcuWork && self.queue.is_empty();
+    fn unfinished(&self) -> impl Iterator<Item = &Action> {
+        let idle = |pending: &&Action| pending.kind == Kind::RcuWork && self.queue.is_empty();
         self.threads.iter().filter_map(|thread| thread.pending.as_ref()).filter(move |pending| !idle(pending))
     }
 
-    fn waiting(&self, pending: &Pending) -> Waiting {
+    fn waiting(&self, pending: &Action) -> Waiting {
         let mut holders = Vec::new();
         self.holders(pending, &mut |thread| holders.push(thread));
         holders.sort_unstable();
         holders.dedup();
-        Waiting { action: pending.action, holders }
+        Waiting { action: *pending, holders }
     }
 
     /// The threads that must do something before `pending` can be taken, perhaps more than once each.
-    fn holders(&self, pending: &Pending, found: &mut dyn FnMut(usize)) {
-        if let Kind::RcuBarrierOver = pending.action.kind {
+    fn holders(&self, pending: &Action, found: &mut dyn FnMut(usize)) {
+        if let Kind::RcuBarrierOver = pending.kind {
             self.worker().into_iter().for_each(found);
             return;
         }
         let Some(held) = self.held_at(pending) else { return };
-        let below = match (pending.action.kind, pending.detail) {
+        let below = match (pending.kind, pending.effect) {
             (Kind::Write, _) => u64::MAX,
-            (Kind::Synchronized, Detail::Sections(limit)) => limit,
+            (Kind::Synchronized, Effect::SectionsBelow(limit)) => limit,
             (Kind::RcuWork, _) => self.queue.front().map_or(0, |first| first.limit),
             _ => 0,
         };
@@ -302,14 +342,13 @@ impl Model {
         held.writer.into_iter().chain(sections.map(|(_, thread)| *thread)).for_each(found);
     }
 
-    /// Notes a deadlock when `thread`, which has just come to its next action, waits for itself by way of
-    /// others. A cycle closes when the last of its threads comes to wait, so nobody else need be looked at.
-    pub(super) fn note_deadlock(&mut self, thread: usize) {
-        let blocked =
-            |thread: usize| self.threads[thread].pending.as_ref().filter(|pending| !self.can_go_on(pending));
-        if blocked(thread).is_none() {
-            return;
-        }
+    /// Notes a deadlock when `thread`, which cannot go on, waits for itself.
+    #[cold]
+    fn note_deadlock(&mut self, thread: usize) {
+        let blocked = |thread: usize| {
+            let thread = &self.threads[thread];
+            thread.pending.as_ref().filter(|pending| !self.can_go_on(thread, pending))
+        };
         // Breadth first: `before` leads from each thread that is reached back to `thread`, by a shortest way.
         let mut before = vec![None; self.threads.len()];
         let mut reached = VecDeque::from([thread]);
@@ -333,14 +372,15 @@ impl Model {
         self.deadlocks.push(Deadlock { after: self.taken.len(), cycle });
     }
 
-    /// Puts what happened into `execution`.
-    pub(super) fn end(mut self, outcome: Outcome, execution: &mut Execution) {
+    /// Puts what happened into `execution`, and takes its memory for the next.
+    pub(super) fn end(&mut self, outcome: Outcome, execution: &mut Execution) {
         execution.pending.clear();
-        execution.pending.extend(self.unfinished().map(|pending| pending.action));
-        execution.threads = self.threads.into_iter().map(|thread| thread.name).collect();
-        execution.objects = self.objects.end();
-        execution.actions = self.taken;
-        execution.deadlocks = self.deadlocks;
+        execution.pending.extend(self.unfinished().copied());
+        execution.threads.clear();
+        execution.threads.extend(self.threads.drain(..).map(|thread| thread.name));
+        std::mem::swap(&mut execution.objects, &mut self.objects.infos);
+        std::mem::swap(&mut execution.actions, &mut self.taken);
+        std::mem::swap(&mut execution.deadlocks, &mut self.deadlocks);
         execution.outcome = outcome;
     }
 }
@@ -351,7 +391,27 @@ impl Queued {
     }
 }
 
+/// Whether an action of this kind must wait at times.
+fn is_conditional(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Lock
+            | Kind::Read
+            | Kind::Write
+            | Kind::AwaitChange
+            | Kind::Synchronized
+            | Kind::RcuWork
+            | Kind::RcuBarrierOver
+    )
+}
+
 impl Held {
+    fn clear(&mut self) {
+        self.writer = None;
+        self.sections.clear();
+        self.next = 0;
+    }
+
     /// Whether all sections below `limit` are over.
     fn over(&self, limit: u64) -> bool {
         self.sections.iter().all(|(section, _)| *section >= limit)

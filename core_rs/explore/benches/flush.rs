@@ -18,7 +18,7 @@ use runtime::{Access, Object, Runtime, Word, site};
 const OBJECTS: usize = 2;
 
 fn main() {
-    let seconds = std::env::args().filter_map(|arg| arg.parse::<f64>().ok()).next().unwrap_or(1.0);
+    let seconds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(1.0);
     let time = Duration::from_secs_f64(seconds);
     let none = Checks { checkers: Vec::new(), ..Checks::default() };
     let ours = [
@@ -28,16 +28,27 @@ fn main() {
         ("explore random, checkers", How::Random { seed: 1 }, Checks::default()),
         ("explore dpor, checkers", How::Dpor, Checks::default()),
     ];
-    let mut rates: Vec<_> = ours.into_iter().map(|(name, how, checks)| by_explore(name, how, checks, time)).collect();
+    let mut rates: Vec<_> =
+        ours.into_iter().map(|(name, how, checks)| by_explore(name, how, &checks, time)).collect();
     rates.push(by_shuttle("shuttle random", time, |n| shuttle::check_random(in_shuttle, n)));
     rates.push(by_shuttle("shuttle dfs", time, |n| shuttle::check_dfs(in_shuttle, Some(n))));
     rates.push(by_loom(time));
     println!("{:<26} {:>14} {:>18} {:>16}", "", "executions/s", "points/execution", "points/s");
     for rate in &rates {
-        println!("{:<26} {:>14.0} {:>18.1} {:>16.0}", rate.name, rate.executions, rate.points, rate.executions * rate.points);
+        println!(
+            "{:<26} {:>14.0} {:>18.1} {:>16.0}",
+            rate.name,
+            rate.executions,
+            rate.points,
+            rate.executions * rate.points
+        );
     }
-    let by = |name: &str| rates.iter().find(|rate| rate.name == name).map_or(f64::NAN, |rate| rate.executions * rate.points);
-    for (ours, theirs) in [("explore random", "shuttle random"), ("explore dfs", "shuttle dfs"), ("explore dpor", "loom")] {
+    let by = |name: &str| {
+        rates.iter().find(|rate| rate.name == name).map_or(f64::NAN, |rate| rate.executions * rate.points)
+    };
+    for (ours, theirs) in
+        [("explore random", "shuttle random"), ("explore dfs", "shuttle dfs"), ("explore dpor", "loom")]
+    {
         println!("{ours} : {theirs} = {:.1} at an equal number of scheduling points", by(ours) / by(theirs));
     }
     reduction();
@@ -110,7 +121,7 @@ fn explored(program: &Flush, how: How, checks: Checks, bounds: Bounds) -> Verdic
     explore(program, &settings, &AtomicBool::new(false), &mut |_| ()).expect("a program that can be explored")
 }
 
-fn by_explore(name: &'static str, how: How, checks: Checks, time: Duration) -> Rate {
+fn by_explore(name: &'static str, how: How, checks: &Checks, time: Duration) -> Rate {
     let (mut executions, mut actions) = (0, 0);
     let started = Instant::now();
     // A search that is through begins again, until the time is over.
@@ -124,6 +135,7 @@ fn by_explore(name: &'static str, how: How, checks: Checks, time: Duration) -> R
     Rate { name, executions: rate, points: actions as f64 / executions as f64 }
 }
 
+/// Scheduling points that shuttle counted.
 static POINTS: AtomicU64 = AtomicU64::new(0);
 static EXECUTIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -131,7 +143,11 @@ fn in_shuttle() {
     use shuttle::sync::atomic::{AtomicUsize, Ordering};
     use shuttle::sync::{Arc, RwLock};
 
-    let vm = Arc::new((RwLock::new(()), [1, OBJECTS, 1, 64].map(AtomicUsize::new), [0; OBJECTS + 2].map(AtomicUsize::new)));
+    let vm = Arc::new((
+        RwLock::new(()),
+        [1, OBJECTS, 1, 64].map(AtomicUsize::new),
+        [0; OBJECTS + 2].map(AtomicUsize::new),
+    ));
     let flush = |vm: Arc<(RwLock<()>, [AtomicUsize; 4], [AtomicUsize; OBJECTS + 2])>| {
         let [pgt, nobjs, objects, capacity] = &vm.1;
         {
@@ -152,35 +168,25 @@ fn in_shuttle() {
         }
         objects.store(0, Ordering::SeqCst);
         capacity.store(0, Ordering::SeqCst);
-        POINTS.fetch_add(shuttle::current::context_switches() as u64, std::sync::atomic::Ordering::Relaxed);
     };
     let other = Arc::clone(&vm);
     let thread = shuttle::thread::spawn(move || flush(other));
     flush(vm);
     thread.join().expect("no thread panics");
+    POINTS.fetch_add(shuttle::current::context_switches() as u64, std::sync::atomic::Ordering::Relaxed);
     EXECUTIONS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
 
 fn by_shuttle(name: &'static str, time: Duration, run: impl Fn(usize)) -> Rate {
     EXECUTIONS.store(0, Ordering::Relaxed);
+    POINTS.store(0, Ordering::Relaxed);
     let started = Instant::now();
     while started.elapsed() < time {
         run(2_000);
     }
     let executions = EXECUTIONS.load(Ordering::Relaxed) as f64;
-    Rate { name, executions: executions / started.elapsed().as_secs_f64(), points: points_of_shuttle() }
-}
-
-/// Scheduling points of an execution in shuttle: as many as thread switches it can ask for, counted in a schedule
-/// that switches at each of them.
-fn points_of_shuttle() -> f64 {
-    // A lock and its drop, each access, and the start and join of the other thread.
-    points_of_a_thread() * 2.0 + 2.0
-}
-
-/// As by `explore`, when no thread meets the other.
-fn points_of_a_thread() -> f64 {
-    (4 + 3 * OBJECTS + 1 + 4) as f64
+    let points = POINTS.load(Ordering::Relaxed) as f64;
+    Rate { name, executions: executions / started.elapsed().as_secs_f64(), points: points / executions }
 }
 
 fn by_loom(time: Duration) -> Rate {
@@ -226,24 +232,38 @@ fn by_loom(time: Duration) -> Rate {
         EXECUTIONS.fetch_add(1, Ordering::Relaxed);
     });
     let executions = EXECUTIONS.load(Ordering::Relaxed) as f64;
-    Rate { name: "loom", executions: executions / started.elapsed().as_secs_f64(), points: 2.0 * points_of_a_thread() + 2.0 }
+    Rate {
+        name: "loom",
+        executions: executions / started.elapsed().as_secs_f64(),
+        // Loom counts none: as many as `explore` has when no thread meets the other.
+        points: 2.0 * (4 + 3 * OBJECTS + 1 + 4) as f64,
+    }
 }
 
-/// Executions by DPOR and by depth-first search without reduction, on cuts of the race that the latter finishes.
+/// Executions by DPOR and by depth-first search without reduction, on the largest cut of the race that the latter
+/// finishes within ten million executions.
 fn reduction() {
+    let count = |how, objects| {
+        let bounds = Bounds { executions: Some(10_000_000), ..Bounds::default() };
+        let none = Checks { checkers: Vec::new(), ..Checks::default() };
+        explored(&Flush(objects), how, none, bounds)
+    };
     for objects in 0..3 {
-        let count = |how| {
-            let bounds = Bounds { executions: Some(10_000_000), ..Bounds::default() };
-            let none = Checks { checkers: Vec::new(), ..Checks::default() };
-            explored(&Flush(objects), how, none, bounds)
-        };
-        let dpor = count(How::Dpor);
-        println!(
-            "{objects} objects: dpor {} executions ({} classes, {} redundant) in {:.2} s",
-            dpor.counts.executions,
-            dpor.counts.complete,
-            dpor.counts.redundant,
-            dpor.counts.elapsed.as_secs_f64()
+        let dpor = count(How::Dpor, objects).counts;
+        let seconds = dpor.elapsed.as_secs_f64();
+        print!(
+            "{objects} objects: dpor {} executions ({} redundant), {seconds:.3} s",
+            dpor.executions, dpor.redundant
         );
+        if objects == 0 {
+            let dfs = count(How::Dfs, objects);
+            let factor = dfs.counts.executions as f64 / dpor.executions as f64;
+            let (n, seconds) = (dfs.counts.executions, dfs.counts.elapsed.as_secs_f64());
+            print!(
+                "; dfs {n} executions, {seconds:.1} s, complete: {}; {factor:.0} times as many",
+                dfs.complete
+            );
+        }
+        println!();
     }
 }

@@ -5,6 +5,8 @@
 //! redundant: they look at the equivalent ones.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,7 @@ use crate::MAX_THREADS;
 use crate::causality::Causality;
 use crate::checkers::{Checker, View};
 use crate::error::Error;
-use crate::finding::{Finding, Key, Kind, Mark, Observed};
+use crate::finding::{Finding, Kind, Mark, Observed, Seen, Sink};
 use crate::minimise::minimise;
 use crate::schedule::Schedule;
 use crate::search::Search;
@@ -83,9 +85,8 @@ struct Explorer<'a> {
     causality: Causality,
     counts: Counts,
     findings: Vec<Finding>,
-    known: HashMap<Key, usize>,
+    seen: Log,
     first_kinds: Vec<Kind>,
-    observed: Vec<Observed>,
     started: Instant,
 }
 
@@ -105,9 +106,8 @@ impl<'a> Explorer<'a> {
             causality: Causality::default(),
             counts: Counts::default(),
             findings: Vec::new(),
-            known: HashMap::new(),
+            seen: Log::default(),
             first_kinds: Vec::new(),
-            observed: Vec::new(),
             started: Instant::now(),
         }
     }
@@ -206,47 +206,38 @@ impl<'a> Explorer<'a> {
     }
 
     fn look(&mut self, violations: &[Violation], ordered: bool) {
+        self.seen.begin();
         let view = View { program: self.program, execution: &self.execution, violations };
         for checker in &mut self.checkers {
-            checker.check(&view, &mut self.observed);
+            checker.check(&view, &mut self.seen);
         }
-        if self.observed.is_empty() {
-            return;
+        for (finding, again) in self.findings.iter_mut().zip(&mut self.seen.again) {
+            finding.executions += u64::from(std::mem::take(again));
         }
-        if !ordered && self.observed.iter().any(|observed| observed.kind.is_harm()) {
-            self.causality.reset(self.execution.threads.len().max(1));
-            self.causality.extend(&self.execution.actions);
+        if !self.seen.harms.is_empty() {
+            if !ordered {
+                self.causality.reset(self.execution.threads.len().max(1));
+                self.causality.extend(&self.execution.actions);
+            }
+            self.note_first_kinds();
         }
-        self.note_first_kinds();
-        let mut observed = std::mem::take(&mut self.observed);
-        for observed in observed.drain(..) {
-            self.note(observed);
+        for observed in self.seen.new.drain(..) {
+            let threads = self.execution.actions.iter().map(|action| action.thread);
+            let threads = threads.take(observed.at.saturating_add(1)).collect();
+            let schedule = Schedule { program: self.name.clone(), threads };
+            self.findings.push(observed.told(&self.execution, schedule, self.counts.executions));
         }
-        self.observed = observed;
-    }
-
-    fn note(&mut self, observed: Observed) {
-        let (findings, execution) = (&mut self.findings, &self.execution);
-        if let Some(known) = self.known.get(&observed.key()) {
-            findings[*known].executions += 1;
-            return;
-        }
-        self.known.insert(observed.key(), findings.len());
-        let threads = execution.actions.iter().map(|action| action.thread);
-        let threads = threads.take(observed.at.saturating_add(1)).collect();
-        let schedule = Schedule { program: self.name.clone(), threads };
-        findings.push(observed.told(execution, schedule, self.counts.executions));
     }
 
     /// Of the harm in an execution, that which nothing else comes before in every equivalent one can come first.
     fn note_first_kinds(&mut self) {
-        let harms: Vec<_> = self.observed.iter().filter(|observed| observed.kind.is_harm()).collect();
-        for harm in &harms {
-            let first = !harms.iter().any(|other| {
-                comes_before(&self.causality, other, harm) && !comes_before(&self.causality, harm, other)
-            });
-            if first && !self.first_kinds.contains(&harm.kind) {
+        let harms = &self.seen.harms;
+        for harm in harms.iter().filter(|harm| !self.first_kinds.contains(&harm.kind)) {
+            let before =
+                |a: &Harm, b: &Harm| comes_before(&self.causality, self.seen.after(a), self.seen.after(b));
+            if !harms.iter().any(|other| before(other, harm) && !before(harm, other)) {
                 self.first_kinds.push(harm.kind);
+                return self.note_first_kinds();
             }
         }
     }
@@ -277,22 +268,98 @@ impl<'a> Explorer<'a> {
     }
 }
 
-/// Whether one observation comes before another in every equivalent execution.
-fn comes_before(causality: &Causality, a: &Observed, b: &Observed) -> bool {
-    let end = causality.len();
-    if b.at >= end {
-        return a.at < end;
-    }
-    let shown = |observed| shown_by(causality, observed);
-    a.at < end && shown(a).all(|a| shown(b).any(|b| causality.before(a, b)))
+/// What the checkers see in one execution, and what they have seen before.
+#[derive(Default)]
+struct Log {
+    /// By fingerprint: the number of the finding.
+    known: HashMap<u64, usize, BuildHasherDefault<Identity>>,
+    /// By finding that was known before this execution: whether it was seen in this one.
+    again: Vec<bool>,
+    new: Vec<Observed>,
+    harms: Vec<Harm>,
+    marks: Vec<Mark>,
 }
 
-/// The actions that must all have been taken for an observation to be made: of a cycle, the last of each of its
-/// threads.
-fn shown_by(causality: &Causality, observed: &Observed) -> impl Iterator<Item = usize> {
-    let steps: &[_] = if observed.kind == Kind::Deadlock { &observed.steps } else { &[] };
+/// Fingerprints are hashes already.
+#[derive(Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, fingerprint: u64) {
+        self.0 = fingerprint;
+    }
+}
+
+/// Harm in an execution.
+struct Harm {
+    kind: Kind,
+    at: usize,
+    /// Its steps, in [`Log::marks`].
+    steps: std::ops::Range<usize>,
+}
+
+impl Log {
+    fn begin(&mut self) {
+        self.again.resize(self.known.len(), false);
+        self.harms.clear();
+        self.marks.clear();
+    }
+
+    /// The actions that must all have been taken for harm to show.
+    fn after(&self, harm: &Harm) -> (usize, &[Mark]) {
+        (harm.at, &self.marks[harm.steps.clone()])
+    }
+}
+
+impl Sink for Log {
+    fn tell(&mut self, seen: Seen<'_>, what: &dyn Fn() -> String) {
+        if seen.kind.is_harm() {
+            let from = self.marks.len();
+            if seen.kind == Kind::Deadlock {
+                self.marks.extend(seen.steps); // a cycle needs the last action of each of its threads
+            }
+            self.harms.push(Harm { kind: seen.kind, at: seen.at, steps: from..self.marks.len() });
+        }
+        let next = self.known.len();
+        match self.known.entry(seen.fingerprint()) {
+            Entry::Occupied(known) => {
+                if let Some(again) = self.again.get_mut(*known.get()) {
+                    *again = true;
+                }
+            }
+            Entry::Vacant(unknown) => {
+                unknown.insert(next);
+                self.new.push(Observed::new(seen, what()));
+            }
+        }
+    }
+}
+
+/// Whether one thing shows before another in every equivalent execution.
+fn comes_before(causality: &Causality, a: (usize, &[Mark]), b: (usize, &[Mark])) -> bool {
+    let end = causality.len();
+    if b.0 >= end {
+        return a.0 < end;
+    }
+    a.0 < end && shown_by(causality, a).all(|a| shown_by(causality, b).any(|b| causality.before(a, b)))
+}
+
+fn shown_by<'a>(
+    causality: &'a Causality,
+    (at, steps): (usize, &'a [Mark]),
+) -> impl Iterator<Item = usize> + 'a {
     let own = |step: &&Mark| causality.thread(step.action) == step.thread;
-    let at = steps.is_empty().then_some(observed.at);
+    let at = steps.is_empty().then_some(at);
     steps.iter().filter(own).map(|step| step.action).chain(at)
 }
 

@@ -161,7 +161,26 @@ pub struct Step {
     pub action: usize,
 }
 
-/// A finding as a checker reports it: cheap, and in terms of its execution.
+/// What a checker sees in an execution, in terms of it: cheap, because most of it has been seen before.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Of what kind.
+    pub kind: Kind,
+    /// The object's name.
+    pub object: &'a str,
+    /// The action that shows it; the number of actions when it shows at the end.
+    pub at: usize,
+    /// The actions it is about, each with its part.
+    pub steps: &'a [Mark],
+}
+
+/// Where checkers tell what they see.
+pub trait Sink {
+    /// Takes something seen; `what` says what is wrong, in a sentence, if that is to be known.
+    fn tell(&mut self, seen: Seen<'_>, what: &dyn Fn() -> String);
+}
+
+/// Something seen, to be kept.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// Of what kind.
@@ -170,10 +189,17 @@ pub struct Observed {
     pub object: String,
     /// What is wrong, in a sentence.
     pub what: String,
-    /// The action that shows it; the number of actions when it shows at the end.
+    /// As [`Seen::at`].
     pub at: usize,
-    /// The actions it is about, each with its part.
+    /// As [`Seen::steps`].
     pub steps: Vec<Mark>,
+}
+
+/// Keeps all.
+impl Sink for Vec<Observed> {
+    fn tell(&mut self, seen: Seen<'_>, what: &dyn Fn() -> String) {
+        self.push(Observed::new(seen, what()));
+    }
 }
 
 /// An action of an execution, or one that a thread was about to take.
@@ -197,19 +223,40 @@ impl Mark {
     }
 }
 
-/// What makes two observations the same finding.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    kind: Kind,
-    object: String,
-    sites: Vec<(Role, &'static str)>,
+impl Seen<'_> {
+    /// A number that is the same for what is the same finding: of one kind, on objects of one name, at the same
+    /// sites. Different findings have different numbers but for a chance of one in 2^64 for each pair.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hash = Fingerprint(self.kind as u64);
+        hash.add(self.object.as_bytes());
+        // Which of two sites comes first may depend on the execution.
+        let sites = self.steps.iter().map(|step| {
+            let mut site = Fingerprint(step.role as u64);
+            site.add(step.site.as_bytes());
+            site.0
+        });
+        hash.0.wrapping_add(sites.fold(0, u64::wrapping_add))
+    }
+}
+
+/// FNV-1a on words of eight bytes, with a finaliser.
+struct Fingerprint(u64);
+
+impl Fingerprint {
+    fn add(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9E3779B97F4A7C15);
+            self.0 ^= self.0 >> 29;
+        }
+    }
 }
 
 impl Observed {
-    pub(crate) fn key(&self) -> Key {
-        let mut sites: Vec<_> = self.steps.iter().map(|step| (step.role, step.site)).collect();
-        sites.sort_unstable();
-        Key { kind: self.kind, object: self.object.clone(), sites }
+    pub(crate) fn new(seen: Seen<'_>, what: String) -> Self {
+        let Seen { kind, object, at, steps } = seen;
+        Self { kind, object: object.to_owned(), what, at, steps: steps.to_vec() }
     }
 
     pub(crate) fn told(self, execution: &Execution, schedule: Schedule, number: u64) -> Finding {

@@ -127,7 +127,7 @@ fn relevant(execution: &Execution, finding: &Finding, end: usize) -> Vec<bool> {
     for (at, action) in actions.iter().enumerate() {
         relevant[at] |= functions.contains(&(action.thread, function(action.site.name())))
             && is_access(action)
-            && actions.iter().any(|other| {
+            && execution.actions.iter().any(|other| {
                 other.thread != action.thread
                     && other.target == action.target
                     && is_access(other)

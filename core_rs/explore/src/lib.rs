@@ -77,7 +77,7 @@ pub use causality::Causality;
 pub use checkers::Checks;
 pub use error::Error;
 pub use explorer::{Progress, explore, explore_by};
-pub use finding::{Finding, Kind, Mark, Observed, Role, Step};
+pub use finding::{Finding, Kind, Mark, Observed, Role, Seen, Sink, Step};
 pub use ladder::{Line, ladder, lines};
 pub use minimise::minimise;
 pub use replay::{Replayed, replay};

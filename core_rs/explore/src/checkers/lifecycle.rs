@@ -6,41 +6,35 @@
 use runtime::scheduled::{self, Outcome, Violation};
 
 use super::{Checker, View};
-use crate::finding::{Kind, Mark, Observed, Role};
+use crate::finding::{Kind, Mark, Role, Seen, Sink};
 
 /// Passes on what the program found.
 #[derive(Debug)]
 pub struct Lifecycle;
 
 impl Checker for Lifecycle {
-    fn check(&mut self, view: &View<'_>, found: &mut Vec<Observed>) {
+    fn check(&mut self, view: &View<'_>, found: &mut dyn Sink) {
         let execution = view.execution;
         let end = execution.actions.len();
-        found.extend(view.violations.iter().map(|Violation { rule, object, what }| {
+        for Violation { rule, object, what } in view.violations {
             let kind = Kind::of_rule(rule);
-            let what = if kind == Kind::Lifecycle { format!("{rule}: {what}") } else { what.clone() };
-            Observed { kind, object: object.clone(), what, at: end, steps: Vec::new() }
-        }));
+            found.tell(Seen { kind, object, at: end, steps: &[] }, &|| {
+                if kind == Kind::Lifecycle { format!("{rule}: {what}") } else { what.clone() }
+            });
+        }
         for (at, action) in execution.actions.iter().enumerate() {
             if let scheduled::Kind::Violated { rule, object } = action.kind {
-                found.push(Observed {
-                    kind: Kind::of_rule(rule),
-                    object: object.to_owned(),
-                    what: format!("{rule}: {object}"),
-                    at,
-                    steps: vec![Mark::on(Role::Used, execution, at)],
-                });
+                let steps = [Mark::on(Role::Used, execution, at)];
+                let seen = Seen { kind: Kind::of_rule(rule), object, at, steps: &steps };
+                found.tell(seen, &|| format!("{rule}: {object}"));
             }
         }
         if let Outcome::Panicked { thread, message } = &execution.outcome {
             let last = execution.actions.iter().rposition(|action| action.thread == *thread);
-            found.push(Observed {
-                kind: Kind::Panic,
-                object: execution.threads[*thread].clone(),
-                what: format!("{} panics: {message}", execution.threads[*thread]),
-                at: end.saturating_sub(1),
-                steps: last.map(|last| Mark::on(Role::Used, execution, last)).into_iter().collect(),
-            });
+            let steps: Vec<_> = last.map(|last| Mark::on(Role::Used, execution, last)).into_iter().collect();
+            let object = &execution.threads[*thread];
+            let seen = Seen { kind: Kind::Panic, object, at: end.saturating_sub(1), steps: &steps };
+            found.tell(seen, &|| format!("{object} panics: {message}"));
         }
     }
 }

@@ -17,7 +17,7 @@ use runtime::LockClass;
 use runtime::scheduled::{Action, Effect, Execution, Kind, ObjectClass};
 
 use super::{Checker, View};
-use crate::finding::{Kind as Found, Mark, Observed, Role};
+use crate::finding::{Kind as Found, Mark, Role, Seen, Sink};
 
 /// Learns in which order locks are taken.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ struct Hold {
 }
 
 impl Checker for Lockdep {
-    fn check(&mut self, view: &View<'_>, found: &mut Vec<Observed>) {
+    fn check(&mut self, view: &View<'_>, found: &mut dyn Sink) {
         let execution = view.execution;
         self.held.iter_mut().for_each(Vec::clear);
         self.held.resize(execution.threads.len().max(self.held.len()), Vec::new());
@@ -63,8 +63,8 @@ impl Checker for Lockdep {
                 }
                 Kind::AssertHeld if action.effect == Effect::Held(false) => {
                     let name = execution.objects[object].name;
-                    let what = format!("{name} is asserted to be held, and is not");
-                    found.push(observed(Found::NotHeld, name.to_owned(), what, execution, at, None));
+                    let what = || format!("{name} is asserted to be held, and is not");
+                    tell(found, Found::NotHeld, name, &what, execution, at, None);
                 }
                 _ => {}
             }
@@ -80,25 +80,26 @@ impl Lockdep {
         at: usize,
         action: &Action,
         object: usize,
-        found: &mut Vec<Observed>,
+        found: &mut dyn Sink,
     ) {
         let class = self.class(execution, object);
         let name = self.classes[class];
         for held in 0..self.held[action.thread].len() {
             let hold = self.held[action.thread][held];
             if hold.class == class {
-                let (kind, what) = if action.kind == Kind::Synchronize {
-                    (Found::SelfWait, format!("{name} is waited for inside a section of it"))
+                let (kind, how) = if action.kind == Kind::Synchronize {
+                    (Found::SelfWait, "is waited for inside a section of it")
                 } else if hold.object != object {
-                    (Found::LockRecursion, format!("{name} is taken under another of its class"))
+                    (Found::LockRecursion, "is taken under another of its class")
                 } else if (hold.begin, action.kind) == (Kind::Read, Kind::Read) {
-                    let what =
-                        format!("{name} is taken for read again: with a writer queued between, a deadlock");
-                    (Found::LockRecursion, what)
+                    (
+                        Found::LockRecursion,
+                        "is taken for read again: with a writer queued between, a deadlock",
+                    )
                 } else {
-                    (Found::LockRecursion, format!("{name} is taken by the thread that holds it"))
+                    (Found::LockRecursion, "is taken by the thread that holds it")
                 };
-                found.push(observed(kind, name.to_owned(), what, execution, at, Some(hold)));
+                tell(found, kind, name, &|| format!("{name} {how}"), execution, at, Some(hold));
             } else {
                 self.order(execution, at, hold, class, found);
             }
@@ -109,14 +110,7 @@ impl Lockdep {
     }
 
     /// Learns that a class is taken under another; tells when that closes a cycle.
-    fn order(
-        &mut self,
-        execution: &Execution,
-        at: usize,
-        hold: Hold,
-        class: usize,
-        found: &mut Vec<Observed>,
-    ) {
+    fn order(&mut self, execution: &Execution, at: usize, hold: Hold, class: usize, found: &mut dyn Sink) {
         if self.edges.contains_key(&(hold.class, class)) {
             return;
         }
@@ -132,7 +126,7 @@ impl Lockdep {
         }
         let mut names: Vec<_> = path.iter().map(|class| self.classes[*class]).collect();
         names.sort_unstable();
-        found.push(observed(Found::LockOrder, names.join(", "), what, execution, at, Some(hold)));
+        tell(found, Found::LockOrder, &names.join(", "), &|| what.clone(), execution, at, Some(hold));
     }
 
     /// A shortest way from one class to another, along the orders that are known.
@@ -160,7 +154,7 @@ impl Lockdep {
         None
     }
 
-    fn sleeping(&self, execution: &Execution, at: usize, action: &Action, found: &mut Vec<Observed>) {
+    fn sleeping(&self, execution: &Execution, at: usize, action: &Action, found: &mut dyn Sink) {
         if !sleeps(execution, action) {
             return;
         }
@@ -171,8 +165,8 @@ impl Lockdep {
         };
         if let Some(hold) = self.held[action.thread].iter().rev().find(atomic) {
             let name = self.classes[hold.class];
-            let what = format!("{} may sleep, and {name} is held", action.site.name());
-            found.push(observed(Found::SleepInAtomic, name.to_owned(), what, execution, at, Some(*hold)));
+            let what = || format!("{} may sleep, and {name} is held", action.site.name());
+            tell(found, Found::SleepInAtomic, name, &what, execution, at, Some(*hold));
         }
     }
 
@@ -206,15 +200,21 @@ fn sleeps(execution: &Execution, action: &Action) -> bool {
     }
 }
 
-fn observed(
+fn tell(
+    found: &mut dyn Sink,
     kind: Found,
-    object: String,
-    what: String,
+    object: &str,
+    what: &dyn Fn() -> String,
     execution: &Execution,
     at: usize,
     hold: Option<Hold>,
-) -> Observed {
-    let mut steps = vec![Mark::on(Role::Used, execution, at)];
-    steps.extend(hold.map(|hold| Mark::on(Role::Took, execution, hold.at)));
-    Observed { kind, object, what, at, steps }
+) {
+    let used = Mark::on(Role::Used, execution, at);
+    match hold {
+        Some(hold) => {
+            let steps = [used, Mark::on(Role::Took, execution, hold.at)];
+            found.tell(Seen { kind, object, at, steps: &steps }, what);
+        }
+        None => found.tell(Seen { kind, object, at, steps: &[used] }, what),
+    }
 }

@@ -16,7 +16,7 @@ use std::fmt;
 
 use runtime::scheduled::{Execution, Program, Violation};
 
-use crate::finding::Observed;
+use crate::finding::Sink;
 
 pub use deadlock::Deadlock;
 pub use lifecycle::Lifecycle;
@@ -28,8 +28,8 @@ pub use tlb::Tlb;
 
 /// Looks at executions.
 pub trait Checker {
-    /// Adds what is wrong in an execution.
-    fn check(&mut self, view: &View<'_>, found: &mut Vec<Observed>);
+    /// Tells what is wrong in an execution.
+    fn check(&mut self, view: &View<'_>, found: &mut dyn Sink);
 }
 
 /// An execution as checkers see it.

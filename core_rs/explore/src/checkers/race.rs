@@ -13,7 +13,7 @@ use runtime::Access;
 use runtime::scheduled::{Action, Execution, Kind, writes};
 
 use super::{Checker, View};
-use crate::finding::{Kind as Found, Mark, Observed, Role};
+use crate::finding::{Kind as Found, Mark, Role, Seen, Sink};
 
 /// Compares accesses by the clocks of what orders them.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ struct Word {
 }
 
 impl Checker for Race {
-    fn check(&mut self, view: &View<'_>, found: &mut Vec<Observed>) {
+    fn check(&mut self, view: &View<'_>, found: &mut dyn Sink) {
         let execution = view.execution;
         let plain =
             |action: &Action| matches!(action.kind, Kind::Load(Access::Plain) | Kind::Store(Access::Plain));
@@ -99,7 +99,7 @@ impl Race {
         join(&mut self.objects[to..to + self.stride], &self.threads[mine..mine + self.stride]);
     }
 
-    fn access(&mut self, execution: &Execution, at: usize, action: &Action, found: &mut Vec<Observed>) {
+    fn access(&mut self, execution: &Execution, at: usize, action: &Action, found: &mut dyn Sink) {
         let stride = self.stride;
         let word = self.word(action);
         let mine = action.thread * stride;
@@ -114,7 +114,7 @@ impl Race {
             let against = [Some(&word.writes[other]), write.then_some(&word.reads[other])];
             for (number, earlier) in against.into_iter().flatten() {
                 if *number > clock[other] && (is_plain(action) || is_plain(&execution.actions[*earlier])) {
-                    found.push(told(execution, *earlier, at));
+                    tell(found, execution, *earlier, at);
                 }
             }
         }
@@ -163,14 +163,11 @@ fn join(into: &mut [u32], from: &[u32]) {
     into.iter_mut().zip(from).for_each(|(into, from)| *into = (*into).max(*from));
 }
 
-fn told(execution: &Execution, earlier: usize, at: usize) -> Observed {
-    let name = execution.actions[at].target.map_or("?", |target| execution.objects[target.object].name);
+fn tell(found: &mut dyn Sink, execution: &Execution, earlier: usize, at: usize) {
+    let object = execution.actions[at].target.map_or("?", |target| execution.objects[target.object].name);
     let does = |at: usize| if writes(&execution.actions[at]) { "write" } else { "read" };
-    Observed {
-        kind: Found::DataRace,
-        object: name.to_owned(),
-        what: format!("nothing orders a {} and a {} of {name}", does(earlier), does(at)),
-        at,
-        steps: vec![Mark::on(Role::Used, execution, at), Mark::on(Role::Used, execution, earlier)],
-    }
+    let steps = [Mark::on(Role::Used, execution, at), Mark::on(Role::Used, execution, earlier)];
+    found.tell(Seen { kind: Found::DataRace, object, at, steps: &steps }, &|| {
+        format!("nothing orders a {} and a {} of {object}", does(earlier), does(at))
+    });
 }

@@ -7,7 +7,7 @@ use runtime::LockClass;
 use runtime::scheduled::{Action, Execution, Kind, ObjectClass};
 
 use super::{Checker, View};
-use crate::finding::{Kind as Found, Mark, Observed, Role};
+use crate::finding::{Kind as Found, Mark, Role, Seen, Sink};
 
 /// The read with which a walk visits an entry.
 const VISIT: &str = "kvm_pgtable_visit:read";
@@ -29,7 +29,7 @@ impl Stall {
 }
 
 impl Checker for Stall {
-    fn check(&mut self, view: &View<'_>, found: &mut Vec<Observed>) {
+    fn check(&mut self, view: &View<'_>, found: &mut dyn Sink) {
         let execution = view.execution;
         if execution.actions.len() <= self.bound {
             return;
@@ -46,7 +46,7 @@ impl Checker for Stall {
             } else if matches!(action.kind, Kind::Load(_)) && action.site.name() == VISIT {
                 *visited += 1;
                 if *visited == self.bound + 1 {
-                    found.push(told(execution, at, self.bound));
+                    tell(found, execution, at, self.bound);
                 }
             }
         }
@@ -75,15 +75,10 @@ fn reschedules(execution: &Execution, action: &Action, before: Option<&Action>) 
     }
 }
 
-fn told(execution: &Execution, at: usize, bound: usize) -> Observed {
+fn tell(found: &mut dyn Sink, execution: &Execution, at: usize, bound: usize) {
     let thread = &execution.threads[execution.actions[at].thread];
-    Observed {
-        kind: Found::Stall,
-        object: thread.clone(),
-        what: format!(
-            "{thread} visits more than {bound} table entries without a point where the scheduler may run"
-        ),
-        at,
-        steps: vec![Mark::on(Role::Used, execution, at)],
-    }
+    let steps = [Mark::on(Role::Used, execution, at)];
+    found.tell(Seen { kind: Found::Stall, object: thread, at, steps: &steps }, &|| {
+        format!("{thread} visits more than {bound} table entries without a point where the scheduler may run")
+    });
 }

@@ -6,7 +6,7 @@
 use runtime::scheduled::{Kind, page_used};
 
 use super::{Checker, View};
-use crate::finding::{Kind as Found, Mark, Observed, Role};
+use crate::finding::{Kind as Found, Mark, Role, Seen, Sink};
 
 /// Knows which guest pages are free.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Tlb {
 }
 
 impl Checker for Tlb {
-    fn check(&mut self, view: &View<'_>, found: &mut Vec<Observed>) {
+    fn check(&mut self, view: &View<'_>, found: &mut dyn Sink) {
         let execution = view.execution;
         let looks_up = |kind| matches!(kind, Kind::TlbLookup { .. });
         if !execution.actions.iter().any(|action| looks_up(action.kind)) {
@@ -35,12 +35,10 @@ impl Checker for Tlb {
             };
             *told |= 1 << action.thread;
             let object = execution.objects[page];
-            found.push(Observed {
-                kind: Found::StaleTranslation,
-                object: format!("{} {:#x}", object.name, object.index),
-                what: format!("a translation of {ipa:#x} is used after its page was freed"),
-                at,
-                steps: vec![Mark::on(Role::Used, execution, at), Mark::on(Role::Freed, execution, freed)],
+            let object = format!("{} {:#x}", object.name, object.index);
+            let steps = [Mark::on(Role::Used, execution, at), Mark::on(Role::Freed, execution, freed)];
+            found.tell(Seen { kind: Found::StaleTranslation, object: &object, at, steps: &steps }, &|| {
+                format!("a translation of {ipa:#x} is used after its page was freed")
             });
         }
     }

@@ -29,6 +29,8 @@ pub struct Dpor {
     /// The states along the current path; those beyond `len` are kept for their memory.
     path: Vec<Node>,
     len: usize,
+    /// How many actions the execution has in common with the one before.
+    kept: usize,
     begun: bool,
     preemptions: Option<usize>,
     cut: bool,
@@ -177,6 +179,7 @@ impl Search for Dpor {
             self.cut |= allowed != open;
             if allowed != 0 {
                 node.chosen = allowed.trailing_zeros() as usize;
+                self.kept = last;
                 return Some(last);
             }
             self.len = last;
@@ -208,8 +211,8 @@ impl Search for Dpor {
             causality.truncate(execution.actions.len());
         }
         self.races = races;
-        for (node, action) in self.path[..self.len].iter_mut().zip(&execution.actions) {
-            node.action = Some(*action);
+        for at in self.kept..self.len.min(execution.actions.len()) {
+            self.path[at].action = Some(execution.actions[at]);
         }
     }
 

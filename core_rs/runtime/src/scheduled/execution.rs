@@ -230,14 +230,15 @@ fn decide(run: &Run, model: &mut Model, mut policy: NonNull<dyn Policy>) -> Next
         return Next::StartWorker;
     }
     model.find_enabled();
-    if model.enabled.is_empty() {
+    let (enabled, taken) = model.enabled();
+    if enabled.is_empty() {
         return Next::End(model.settled());
     }
     run.deciding.set(true);
     // SAFETY: the pointer is made from the exclusive borrow that `run_into` holds while the run is under way, and
     // is used here only, which a policy cannot reach: a run inside a run panics, and actions need the model,
     // which is borrowed now.
-    let choice = unsafe { policy.as_mut() }.choose(&model.enabled, &model.taken);
+    let choice = unsafe { policy.as_mut() }.choose(enabled, taken);
     run.deciding.set(false);
     let Some(choice) = choice else { return Next::End(Outcome::Abandoned) };
     Next::Resume(model.take(choice))
@@ -376,6 +377,9 @@ impl Driver {
         run.yielder.set(running.yielder);
         let result = catch_unwind(AssertUnwindSafe(|| running.coroutine.resume(())));
         running.yielder = run.yielder.replace(ptr::null());
+        if !matches!(result, Ok(CoroutineResult::Yield(()))) {
+            run.model.borrow_mut().ended(thread);
+        }
         match result {
             Ok(CoroutineResult::Yield(()) | CoroutineResult::Return(())) => None,
             Err(panic) if run.deciding.get() => resume_unwind(panic),

@@ -16,8 +16,12 @@ pub(super) struct Model {
     pub(super) running: usize,
     pub(super) objects: Objects,
     pub(super) taken: Vec<Action>,
-    /// The next actions of the threads that can go on, in the order of threads.
-    pub(super) enabled: Vec<Action>,
+    /// The next actions of the threads that have not ended, in the order of threads; their effects are what is
+    /// known of them before. That of the running thread is out of date.
+    pending: Vec<Action>,
+    /// Those of `pending` that can be taken, unless that is all of them.
+    able: Vec<Action>,
+    all_able: bool,
     /// What is held and which sections are open, by object; beyond the last that ever was, nothing is.
     held: Vec<Held>,
     rcu: Option<Target>,
@@ -31,8 +35,6 @@ pub(super) struct Model {
     /// Threads that are about to do what must wait at times, and those of them that await a change.
     conditional: usize,
     awaiting: usize,
-    /// Whether `enabled` is up to date by itself, since nobody can be made to wait.
-    all_enabled: bool,
     deadlocks: Vec<Deadlock>,
 }
 
@@ -40,8 +42,8 @@ pub(super) struct Model {
 #[derive(Default)]
 pub(super) struct Thread {
     pub(super) name: String,
-    /// What it is about to do; none once it has ended. Its effect is what is known of it before.
-    pub(super) pending: Option<Action>,
+    /// Where in [`Model::pending`] its next action is; nowhere once it has ended.
+    pub(super) slot: Option<usize>,
     /// Of `AwaitChange`: whether the word still holds what was seen.
     pub(super) unchanged: bool,
     /// Of `Allocate`: the object.
@@ -82,7 +84,8 @@ impl Model {
         self.translations.clear();
         self.queue.clear();
         (self.queued, self.done) = (0, 0);
-        (self.conditional, self.awaiting, self.all_enabled) = (0, 0, false);
+        (self.conditional, self.awaiting) = (0, 0);
+        self.pending.clear();
         self.deadlocks.clear();
     }
 
@@ -112,39 +115,43 @@ impl Model {
     /// itself by way of others: a cycle closes when the last of its threads comes to wait.
     #[inline]
     pub(super) fn find_enabled(&mut self) {
-        if self.conditional == 0 && self.all_enabled {
-            return; // `offer` and `take` keep it so
+        self.all_able = self.conditional == 0;
+        if !self.all_able {
+            self.find_able();
         }
-        self.find_enabled_anew();
     }
 
-    fn find_enabled_anew(&mut self) {
-        let mut enabled = std::mem::take(&mut self.enabled);
-        enabled.clear();
+    fn find_able(&mut self) {
+        let mut able = std::mem::take(&mut self.able);
+        able.clear();
         let mut waits = false;
-        for (number, thread) in self.threads.iter().enumerate() {
-            let Some(pending) = &thread.pending else { continue };
-            if self.can_go_on(thread, pending) {
-                enabled.push(*pending);
+        for pending in &self.pending {
+            if self.can_go_on(pending) {
+                able.push(*pending);
             } else {
-                waits |= number == self.running;
+                waits |= pending.thread == self.running;
             }
         }
-        self.enabled = enabled;
-        self.all_enabled = self.conditional == 0;
+        self.able = able;
         if waits {
             self.note_deadlock(self.running);
         }
     }
 
-    fn can_go_on(&self, thread: &Thread, pending: &Action) -> bool {
+    /// The next actions of the threads that can go on, in the order of threads, and what was done so far.
+    #[inline]
+    pub(super) fn enabled(&self) -> (&[Action], &[Action]) {
+        (if self.all_able { &self.pending } else { &self.able }, &self.taken)
+    }
+
+    fn can_go_on(&self, pending: &Action) -> bool {
         let held = || self.held_at(pending);
         let nobody_writes = |held: Option<&Held>| held.is_none_or(|held| held.writer.is_none());
         let over = |held: Option<&Held>, limit| held.is_none_or(|held| held.over(limit));
         match (pending.kind, pending.effect) {
             (Kind::Lock | Kind::Read, _) => nobody_writes(held()),
             (Kind::Write, _) => nobody_writes(held()) && over(held(), u64::MAX),
-            (Kind::AwaitChange, _) => !thread.unchanged,
+            (Kind::AwaitChange, _) => !self.threads[pending.thread].unchanged,
             (Kind::Synchronized, Effect::SectionsBelow(limit)) => over(held(), limit),
             (Kind::RcuBarrierOver, Effect::WorkBelow(work)) => self.done >= work,
             (Kind::RcuWork, _) => self.queue.front().is_some_and(|first| over(held(), first.limit)),
@@ -160,31 +167,40 @@ impl Model {
     /// The running thread is about to do this.
     #[inline]
     pub(super) fn offer(&mut self, action: Action) {
-        self.threads[action.thread].pending = Some(action);
         if is_conditional(action.kind) {
             self.conditional += 1;
             self.awaiting += usize::from(action.kind == Kind::AwaitChange);
-        } else if self.all_enabled {
-            let at = self.enabled.partition_point(|other| other.thread < action.thread);
-            self.enabled.insert(at, action);
+        }
+        if let Some(slot) = self.threads[action.thread].slot {
+            self.pending[slot] = action;
+        } else {
+            // Threads come to their first actions in their order.
+            self.threads[action.thread].slot = Some(self.pending.len());
+            self.pending.push(action);
+        }
+    }
+
+    /// A thread has ended.
+    pub(super) fn ended(&mut self, thread: usize) {
+        if let Some(slot) = self.threads[thread].slot.take() {
+            self.pending.remove(slot);
+            let later = self.threads[thread + 1..].iter_mut().filter_map(|thread| thread.slot.as_mut());
+            later.for_each(|slot| *slot -= 1);
         }
     }
 
     /// Takes the next action of an enabled thread, as far as the model goes; the rest follows in its coroutine.
     #[inline]
     pub(super) fn take(&mut self, choice: usize) -> usize {
-        let action = self.enabled[choice];
-        self.threads[action.thread].pending = None;
-        if is_conditional(action.kind) {
+        let action = &self.enabled().0[choice];
+        let (thread, kind, action) = (action.thread, action.kind, *action);
+        if is_conditional(kind) {
             self.conditional -= 1;
-            self.awaiting -= usize::from(action.kind == Kind::AwaitChange);
+            self.awaiting -= usize::from(kind == Kind::AwaitChange);
         }
-        if self.all_enabled {
-            self.enabled.remove(choice);
-        }
-        self.running = action.thread;
+        self.running = thread;
         self.apply(action);
-        action.thread
+        thread
     }
 
     /// Takes an action of the running thread.
@@ -192,7 +208,12 @@ impl Model {
         self.taken.push(action);
         if !matches!(
             action.kind,
-            Kind::Load(_) | Kind::Store(_) | Kind::CompareExchange | Kind::FetchAdd | Kind::FetchSub | Kind::Free
+            Kind::Load(_)
+                | Kind::Store(_)
+                | Kind::CompareExchange
+                | Kind::FetchAdd
+                | Kind::FetchSub
+                | Kind::Free
         ) {
             self.apply_to_model(action);
         }
@@ -255,13 +276,12 @@ impl Model {
         if self.awaiting == 0 {
             return;
         }
-        for thread in &mut self.threads {
-            if let Some(Action {
-                kind: Kind::AwaitChange, target: awaited, effect: Effect::Seen(seen), ..
-            }) = thread.pending
+        for pending in &self.pending {
+            if let Action { kind: Kind::AwaitChange, target: awaited, effect: Effect::Seen(seen), .. } =
+                *pending
                 && awaited == target
             {
-                thread.unchanged = now == seen;
+                self.threads[pending.thread].unchanged = now == seen;
             }
         }
     }
@@ -314,7 +334,7 @@ impl Model {
     /// What is still to be done: all but to look for work where there is none.
     fn unfinished(&self) -> impl Iterator<Item = &Action> {
         let idle = |pending: &&Action| pending.kind == Kind::RcuWork && self.queue.is_empty();
-        self.threads.iter().filter_map(|thread| thread.pending.as_ref()).filter(move |pending| !idle(pending))
+        self.pending.iter().filter(move |pending| !idle(pending))
     }
 
     fn waiting(&self, pending: &Action) -> Waiting {
@@ -345,9 +365,9 @@ impl Model {
     /// Notes a deadlock when `thread`, which cannot go on, waits for itself.
     #[cold]
     fn note_deadlock(&mut self, thread: usize) {
-        let blocked = |thread: usize| {
-            let thread = &self.threads[thread];
-            thread.pending.as_ref().filter(|pending| !self.can_go_on(thread, pending))
+        let blocked = |thread: usize| -> Option<&Action> {
+            let slot = self.threads[thread].slot?;
+            Some(&self.pending[slot]).filter(|pending| !self.can_go_on(pending))
         };
         // Breadth first: `before` leads from each thread that is reached back to `thread`, by a shortest way.
         let mut before = vec![None; self.threads.len()];

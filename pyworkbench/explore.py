@@ -422,8 +422,8 @@ def orderings(
     Args:
         scenario: a name or a text; the order of the steps in it counts not.
         limit: the most orders; whether these are all is in the frame's `attrs["complete"]`.
-        prove: how many orders, from the first on, to explore: each task's steps in that order, and those of different
-            tasks overlapping in every way.
+        prove: how many orders, from the first on, to explore: each task's steps in that order, those of different tasks
+            overlapping in every way but where one must have happened before the other.
         variant: for `prove`.
         strategy: for `prove`.
         progress: called with done and all orders that are explored.
@@ -457,7 +457,7 @@ def orderings(
     ]
     columns = ["order", "flushes", "may_overlap", "paths", "scenario"]
     if prove > 0:
-        # Orders that put each task's own steps into one order are one scenario.
+        # Orders that differ in no task's own steps, nor in what must come before what, are one scenario.
         texts = list(dict.fromkeys(row["scenario"] for row in rows[:prove]))
         cells = [(text, variant, strategy) for text in texts]
         explored = dict(zip(texts, _explore_all(cells, how, None, progress), strict=True))

@@ -206,11 +206,11 @@ def test_orders_say_who_tears_down_and_whether_two_may_at_once() -> None:
     assert (len(few), few.attrs["complete"]) == (2, False)
 
 
-def test_orders_are_explored_as_their_tasks_do_them_overlapping_in_every_way() -> None:
+def test_an_order_that_may_overlap_is_a_bug_and_one_that_may_not_is_proved() -> None:
     cells: list[int] = []
     orders = orderings(SET, prove=3, progress=lambda _, total: cells.append(total))
-    assert cells == [1]  # each task has its steps in one order only
-    assert orders["verdict"].tolist() == ["Bug"] * 3
+    assert set(cells) == {2}  # the two that may overlap are one scenario
+    assert orders["verdict"].tolist() == ["Bug", "Bug", "Proved"]
     first = replay_schedule(orders["schedule"][0])
     assert first.bug is not None
     assert first.bug.object == "kvm.arch.split_page_cache.objects"

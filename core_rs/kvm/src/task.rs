@@ -115,6 +115,7 @@ impl<R: Runtime> World<R> {
     }
 
     fn do_exit(&self, task: usize) {
+        let _inside = R::inside("do_exit");
         self.exit_mm(task);
         self.exit_files(task);
     }

@@ -170,6 +170,7 @@ impl<R: Runtime> World<R> {
     }
 
     fn kvm_destroy_vm(&self, vm: &Vm<R>) {
+        let _inside = R::inside("kvm_destroy_vm");
         let heap = &self.heap;
         if self.debugfs {
             heap.store(self.dentries, vm.id.0, 0, Access::Marked, site!("kvm_destroy_vm_debugfs"));
@@ -188,6 +189,7 @@ impl<R: Runtime> World<R> {
     }
 
     fn kvm_arch_destroy_vm(&self, vm: &Vm<R>) {
+        let _inside = R::inside("kvm_arch_destroy_vm");
         if self.variant.uninit_again {
             self.kvm_uninit_stage2_mmu(vm, Caller::Destroy);
         } else if self.strategy.cache == Part::Defer && self.variant.split_cache {

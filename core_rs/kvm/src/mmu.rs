@@ -324,10 +324,8 @@ impl<R: Runtime> World<R> {
         if pgt == 0 {
             return None;
         }
-        let site = match self.variant.arch {
-            Arch::Riscv => site!("kvm_riscv_gstage_get_leaf:pgd"),
-            _ => site!("kvm_pgtable_walk:pgt"),
-        };
+        let riscv = self.variant.arch == Arch::Riscv;
+        let site = if riscv { site!("kvm_riscv_gstage_get_leaf:pgd") } else { site!("kvm_pgtable_walk:pgt") };
         let number = self.heap.load(pgt, 0, Access::Plain, site);
         self.tables.get((number as usize).checked_sub(1)?)
     }

@@ -43,7 +43,7 @@ pub fn explore(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Verdict, Error> {
-    let mut search = settings.how.search(&settings.bounds);
+    let mut search = settings.search();
     explore_by(program, search.as_mut(), settings, stop, progress)
 }
 
@@ -259,6 +259,7 @@ impl<'a> Explorer<'a> {
             program: self.name,
             threads: self.threads,
             search: search.name(),
+            within: self.settings.within.clone(),
             bounds: self.settings.bounds.clone(),
             checkers: self.settings.checks.checkers.clone(),
             memory: "sequential consistency",

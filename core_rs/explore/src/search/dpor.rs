@@ -33,6 +33,8 @@ pub struct Dpor {
     kept: usize,
     begun: bool,
     preemptions: Option<usize>,
+    /// The first choices, which are others' to vary.
+    prefix: Vec<usize>,
     cut: bool,
     races: Vec<Race>,
     /// For tests that look whether others notice: every n-th addition to a backtrack set is dropped.
@@ -88,6 +90,12 @@ impl Dpor {
         Self { preemptions, ..Self::default() }
     }
 
+    /// A search of the executions that begin with these threads' actions, in which [`subtrees`](super::subtrees)
+    /// found them to begin: all of them together are all executions.
+    pub fn within(prefix: Vec<usize>, preemptions: Option<usize>) -> Self {
+        Self { prefix, preemptions, ..Self::default() }
+    }
+
     /// A search with a defect: every `n`-th thread that should be tried somewhere is not. For those who test
     /// their tests.
     #[doc(hidden)]
@@ -117,6 +125,9 @@ impl Dpor {
             node.sleeping = mask(&node.sleep);
             node.preemptions = parent.preemptions + usize::from(parent.preempts(last.thread));
         }
+        if let Some(next) = self.prefix.get(self.len) {
+            return self.follow(*next, enabled);
+        }
         let awake = node.enabled & !node.sleeping;
         let allowed = node.within(awake, self.preemptions);
         if allowed != awake {
@@ -126,6 +137,23 @@ impl Dpor {
         node.backtrack = bit(node.chosen);
         self.len += 1;
         index_of(enabled, node.chosen)
+    }
+
+    /// A state on the prefix: every thread is tried from it, by somebody; here the one that is asked for, and those
+    /// before it sleep.
+    fn follow(&mut self, next: usize, enabled: &[Action]) -> Option<usize> {
+        let node = &mut self.path[self.len];
+        let others =
+            enabled.iter().filter(|action| action.thread < next && node.sleeping & bit(action.thread) == 0);
+        node.sleep.extend(others);
+        node.sleeping = mask(&node.sleep);
+        node.chosen = next;
+        node.backtrack = bit(next);
+        // With nothing enabled, nothing is added where a race is found.
+        node.enabled = 0;
+        let index = index_of(enabled, next).filter(|_| node.sleeping & bit(next) == 0);
+        self.len += usize::from(index.is_some());
+        index
     }
 
     /// Sees to it that the second event of a race is tried before the first.

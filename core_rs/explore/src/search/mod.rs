@@ -8,6 +8,7 @@ mod dpor;
 mod pct;
 mod random;
 mod replay;
+mod subtrees;
 mod surw;
 
 use runtime::scheduled::{Action, Execution};
@@ -19,6 +20,7 @@ pub use dpor::Dpor;
 pub use pct::Pct;
 pub use random::Random;
 pub use replay::Follow;
+pub use subtrees::subtrees;
 pub use surw::Surw;
 
 /// A way through the executions of a program.

@@ -15,7 +15,7 @@ fn cases(scenario: &str) -> Vec<Case> {
     let of = |variant: Variant| {
         let scenario = scenario.clone();
         let strategies = Strategy::named().into_iter();
-        strategies.filter_map(move |strategy| Case::new(scenario.clone(), variant.clone(), strategy).ok())
+        strategies.filter_map(move |strategy| Case::new(scenario.clone(), variant, strategy).ok())
     };
     Variant::all().flat_map(of).collect()
 }

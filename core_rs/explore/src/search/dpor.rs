@@ -93,7 +93,7 @@ impl Dpor {
     /// A search of the executions that begin with these threads' actions, in which [`subtrees`](super::subtrees)
     /// found them to begin: all of them together are all executions.
     pub fn within(prefix: Vec<usize>, preemptions: Option<usize>) -> Self {
-        Self { prefix, preemptions, ..Self::default() }
+        Self { preemptions, prefix, ..Self::default() }
     }
 
     /// A search with a defect: every `n`-th thread that should be tried somewhere is not. For those who test

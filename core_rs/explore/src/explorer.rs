@@ -255,6 +255,8 @@ impl<'a> Explorer<'a> {
             _ if !search.proves() => Answer::Exhausted(Exhausted::Preemptions),
             _ => Answer::Proved,
         };
+        let exhausted = matches!(answer, Answer::Exhausted(_));
+        let says = exhausted.then(|| search.says(self.counts.complete)).flatten();
         let scope = Scope {
             program: self.name,
             threads: self.threads,
@@ -265,7 +267,7 @@ impl<'a> Explorer<'a> {
             memory: "sequential consistency",
         };
         let Self { findings, first_kinds, counts, .. } = self;
-        Verdict { answer, findings, first_kinds, complete, counts, scope }
+        Verdict { answer, findings, first_kinds, complete, says, counts, scope }
     }
 }
 

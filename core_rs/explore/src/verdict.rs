@@ -19,6 +19,8 @@ pub struct Verdict {
     pub first_kinds: Vec<Kind>,
     /// Whether the search came to its end, and so saw every execution up to equivalence.
     pub complete: bool,
+    /// What an exhausted budget says beyond what was seen, such as PCT's bound.
+    pub says: Option<String>,
     /// How much was seen.
     pub counts: Counts,
     /// What all this holds for.
@@ -187,6 +189,9 @@ impl fmt::Display for Verdict {
             f,
             "\n{executions} executions ({complete} complete, {redundant} redundant), {actions} actions"
         )?;
+        if let Some(says) = &self.says {
+            write!(f, "\n{says}")?;
+        }
         write!(f, "\n{}", self.scope)
     }
 }

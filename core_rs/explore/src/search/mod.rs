@@ -49,6 +49,11 @@ pub trait Search {
         false
     }
 
+    /// What so many executions without harm say, beyond themselves; nothing for most searches.
+    fn says(&self, _executions: u64) -> Option<String> {
+        None
+    }
+
     /// How many choices are still open.
     fn frontier(&self) -> usize {
         0

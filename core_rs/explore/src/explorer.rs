@@ -174,6 +174,10 @@ impl<'a> Explorer<'a> {
             self.order(shared, threads);
         }
         search.end(&self.execution, &mut self.causality);
+        if let Some((action, thread)) = search.misfit() {
+            let able = "it could not go on".to_owned();
+            return Err(Error::DoesNotFit { action, thread, able });
+        }
         self.count(abandoned, cut);
         if !abandoned || cut {
             self.look(&violations, ordered);

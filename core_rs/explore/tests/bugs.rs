@@ -251,6 +251,23 @@ fn a_verdict_says_what_it_holds_for() {
 }
 
 #[test]
+fn a_part_of_a_search_that_does_not_exist_is_an_error_and_not_a_proof() {
+    let settings = Settings { within: vec![0, 9], ..all() };
+    let ended = explore(&flush(), &settings, &AtomicBool::new(false), &mut |_| ());
+    assert!(matches!(ended, Err(Error::DoesNotFit { action: 1, thread: 9, .. })), "{ended:?}");
+}
+
+#[test]
+fn a_panic_hides_what_follows_it_so_nothing_is_complete() {
+    let program = Made("panics", || {
+        let panics = || std::panic::resume_unwind(Box::new("broken"));
+        vec![thread("T1", panics), thread("T2", || S::cond_resched(site!("turn")))]
+    });
+    let verdict = verdict(&program, &all());
+    assert_eq!((verdict.answer, verdict.complete), (Answer::Bug, false));
+}
+
+#[test]
 fn pct_says_what_its_executions_without_harm_mean() {
     let program = Made("two and two", || {
         let words = Rc::new([Word::new(0), Word::new(0)]);

@@ -16,7 +16,7 @@
 //! - Initials that sleep count as tried, as in the same paper's optimal algorithm.
 //!
 //! Under a bound on preemptions, sleep sets would hide executions within the bound: reaching such a bound makes
-//! the search one that does not [prove](Search::proves).
+//! the search one that does not [prove](Search::proves). So does a panic, which ends its execution early.
 
 use runtime::scheduled::{Action, Effect, Execution, Kind, Outcome, dependent};
 
@@ -35,6 +35,8 @@ pub struct Dpor {
     preemptions: Option<usize>,
     /// The first choices, which are others' to vary.
     prefix: Vec<usize>,
+    /// Where the prefix asks for a thread that cannot go on, and for which.
+    misfit: Option<(usize, usize)>,
     cut: bool,
     races: Vec<Race>,
     /// For tests that look whether others notice: every n-th addition to a backtrack set is dropped.
@@ -151,7 +153,11 @@ impl Dpor {
         node.backtrack = bit(next);
         // With nothing enabled, nothing is added where a race is found.
         node.enabled = 0;
-        let index = index_of(enabled, next).filter(|_| node.sleeping & bit(next) == 0);
+        let index = index_of(enabled, next);
+        if index.is_none() {
+            self.misfit = Some((self.len, next));
+        }
+        let index = index.filter(|_| node.sleeping & bit(next) == 0);
         self.len += usize::from(index.is_some());
         index
     }
@@ -230,6 +236,8 @@ impl Search for Dpor {
         }
         // Who waits at the end, or was stopped by another's panic, would have gone first elsewhere.
         let all = matches!(execution.outcome, Outcome::Panicked { .. });
+        // What others would have done after a panic is not seen.
+        self.cut |= all;
         for action in execution.pending.iter().filter(|action| all || waits(action.kind)) {
             causality.push(&execution.actions, action);
             causality.take_races(&mut races);
@@ -250,6 +258,10 @@ impl Search for Dpor {
 
     fn proves(&self) -> bool {
         !self.cut
+    }
+
+    fn misfit(&self) -> Option<(usize, usize)> {
+        self.misfit
     }
 
     fn frontier(&self) -> usize {

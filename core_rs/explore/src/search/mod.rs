@@ -54,6 +54,11 @@ pub trait Search {
         None
     }
 
+    /// The action, and its thread, at which an order that was asked for could not be followed.
+    fn misfit(&self) -> Option<(usize, usize)> {
+        None
+    }
+
     /// How many choices are still open.
     fn frontier(&self) -> usize {
         0

@@ -55,6 +55,8 @@ class KasanReport:
     """Its name."""
     cpu: int | None
     """The processor."""
+    kernel: str | None
+    """The kernel's release, such as `7.3.4-1-arm64`."""
     stack: tuple[str, ...]
     """Its calls."""
     allocated: Track | None

@@ -33,6 +33,8 @@ pub struct KasanReport {
     pub task: Option<Task>,
     /// The processor on which it did.
     pub cpu: Option<u32>,
+    /// The kernel's release, such as `7.3.4-1-arm64`.
+    pub kernel: Option<String>,
     /// Its calls, innermost first.
     pub stack: Vec<Frame>,
     /// Who allocated the object.
@@ -275,10 +277,11 @@ impl<'a> Reader<'a> {
                 report.address = Some(access.address);
                 report.task = access.task;
             }
-        } else if let Some((cpu, pid)) = cpu_line(text) {
+        } else if let Some((cpu, pid, kernel)) = cpu_line(text) {
             self.is_foreign = report.task.as_ref().is_some_and(|task| task.pid != pid);
             if !self.is_foreign && report.cpu.is_none() {
                 report.cpu = Some(cpu);
+                report.kernel = kernel.map(str::to_owned);
             }
             if self.is_foreign {
                 self.section = Section::None;
@@ -356,12 +359,13 @@ impl AccessLine {
     }
 }
 
-/// `CPU: 1 UID: 0 PID: 43 Comm: T2 Not tainted 7.3.4 #1`: processor and task.
-fn cpu_line(text: &str) -> Option<(u32, u32)> {
+/// `CPU: 1 UID: 0 PID: 43 Comm: T2 Not tainted 7.3.4 #1`: processor, task and release.
+fn cpu_line(text: &str) -> Option<(u32, u32, Option<&str>)> {
     let rest = text.strip_prefix("CPU: ")?;
     let cpu = rest.split(' ').next()?.parse().ok()?;
     let (_, pid) = rest.split_once("PID: ")?;
-    Some((cpu, pid.split(' ').next()?.parse().ok()?))
+    let release = text.split_once(" #").and_then(|(before, _)| before.split_whitespace().next_back());
+    Some((cpu, pid.split(' ').next()?.parse().ok()?, release))
 }
 
 #[derive(Clone, Copy)]

@@ -42,6 +42,7 @@ fn the_twelve_reports_of_a_real_kernel_are_read_whole() {
     let first = &reports[0];
     assert_eq!((first.line, first.time_us, first.cpu), (198, Some(5_329_163), Some(1)));
     assert_eq!(first.address, Some(0xffff_0000_06ee_4000));
+    assert!(reports.iter().all(|report| report.kernel.as_deref() == Some("7.3.4-kvmcap")));
     assert_eq!((first.stack.len(), first.freed.as_ref().unwrap().stack.len()), (22, 21));
     assert_eq!(first.stack[0].offset, Some((0x1c, 0x30)));
 }

@@ -174,6 +174,11 @@ impl<R: Runtime> World<R> {
         }
         let fd = self.fds[place];
         if let Some(vm) = self.vm(VmId(fd.vm)) {
+            let _inside = match fd.kind {
+                FdKind::Vm => Some(R::inside("kvm_vm_release")),
+                FdKind::Vcpu(_) => Some(R::inside("kvm_vcpu_release")),
+                _ => None,
+            };
             if fd.kind == FdKind::Gmem {
                 self.kvm_gmem_invalidate(vm);
             }

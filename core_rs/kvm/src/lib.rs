@@ -63,3 +63,26 @@ pub use scenario::{Cache, Scenario, SetUp, Shape, Task};
 pub use step::{Fd, FdKind, MAX_TOLD, MAX_VCPUS, MAX_VMS, Step};
 pub use strategy::{Helpers, Hold, Part, Strategy};
 pub use variant::{Arch, Destroy, Nested, Variant};
+
+/// The functions that call chains of a case consist of: those that a kernel's own stacks show too, and none that
+/// compilers inline.
+pub const CALLS: [&str; 18] = [
+    "do_exit",
+    "mmput",
+    "exit_mmap",
+    "__mmu_notifier_release",
+    "mmu_notifier_unregister",
+    "kvm_mmu_notifier_release",
+    "kvm_vm_release",
+    "kvm_vcpu_release",
+    "kvm_destroy_vm",
+    "kvm_arch_destroy_vm",
+    "kvm_arch_flush_shadow_all",
+    "kvm_uninit_stage2_mmu",
+    "kvm_free_stage2_pgd",
+    "kvm_mmu_free_memory_cache",
+    "__kvm_mmu_topup_memory_cache",
+    "kvm_arch_commit_memory_region",
+    "kvm_nested_s2_unmap",
+    "kvm_vcpu_init_nested",
+];

@@ -33,6 +33,7 @@ pub(crate) struct Claimed {
 impl<R: Runtime> World<R> {
     /// `kvm_mmu_free_memory_cache`.
     pub(crate) fn kvm_mmu_free_memory_cache(&self, cache: CacheRef) {
+        let _inside = R::inside("kvm_mmu_free_memory_cache");
         let (heap, plain) = (&self.heap, Access::Plain);
         let CacheRef { object, base } = cache;
         loop {
@@ -85,6 +86,7 @@ impl<R: Runtime> World<R> {
     /// `__kvm_mmu_topup_memory_cache`: fills the cache up to `capacity`; may sleep. Another capacity than
     /// that of the pages that are there is a warning upstream, and an error.
     pub(crate) fn kvm_mmu_topup_memory_cache(&self, cache: CacheRef, capacity: u64) -> bool {
+        let _inside = R::inside("__kvm_mmu_topup_memory_cache");
         let (heap, plain) = (&self.heap, Access::Plain);
         let CacheRef { object, base } = cache;
         R::might_sleep(site!("__kvm_mmu_topup_memory_cache"));

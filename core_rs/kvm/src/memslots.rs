@@ -109,6 +109,7 @@ impl<R: Runtime> World<R> {
     /// Dirty logging begins with write protection and eager splits; whatever else happens to a slot frees
     /// what eager splitting left over.
     fn kvm_arch_commit_memory_region(&self, vm: &Vm<R>, log: bool) {
+        let _inside = R::inside("kvm_arch_commit_memory_region");
         if log {
             let (first, pages) = self.slot_range();
             self.kvm_mmu_wp_memory_region(vm, first, pages);

@@ -78,6 +78,7 @@ impl<R: Runtime> World<R> {
 
     /// `mmput`: the last user tears the address space down.
     pub(crate) fn mmput(&self, mm: &Mm<R>) {
+        let _inside = R::inside("mmput");
         if self.heap.dec_and_test(mm.object, MM_USERS, site!("mmput")) {
             self.exit_mmap(mm);
             self.mmdrop(mm);
@@ -85,6 +86,7 @@ impl<R: Runtime> World<R> {
     }
 
     fn exit_mmap(&self, mm: &Mm<R>) {
+        let _inside = R::inside("exit_mmap");
         self.mmu_notifier_release(mm);
         {
             let _rmap = R::lock(&mm.anon_vma, site!("unlink_anon_vmas"));

@@ -77,6 +77,7 @@ impl<R: Runtime> World<R> {
 
     /// `kvm_arch_flush_shadow_all`, held and freed as the strategy says.
     pub(crate) fn kvm_arch_flush_shadow_all(&self, vm: &Vm<R>) {
+        let _inside = R::inside("kvm_arch_flush_shadow_all");
         if self.variant.returns_early && self.nested_size(vm) == 0 {
             return;
         }
@@ -87,11 +88,13 @@ impl<R: Runtime> World<R> {
             match self.variant.arch {
                 Arch::Arm64 => {
                     self.flush_nested(vm, held, &mut outside);
+                    let _inside = R::inside("kvm_uninit_stage2_mmu");
                     self.free_table(vm, vm.mmu(), held, &mut outside);
                 }
                 Arch::Riscv => self.kvm_riscv_mmu_free_pgd(vm, held, &mut outside),
                 Arch::Loongarch | Arch::Mips => self.flush_plain_table(vm, held, &mut outside),
             }
+            let _inside = (self.variant.arch == Arch::Arm64).then(|| R::inside("kvm_uninit_stage2_mmu"));
             self.free_cache(vm, held, Caller::Flush, &mut outside);
         }
         self.free_outside(&outside);
@@ -99,6 +102,7 @@ impl<R: Runtime> World<R> {
 
     /// `kvm_uninit_stage2_mmu`; flush itself does the same, with what it holds.
     pub(crate) fn kvm_uninit_stage2_mmu(&self, vm: &Vm<R>, caller: Caller) {
+        let _inside = R::inside("kvm_uninit_stage2_mmu");
         let mut outside = Outside::default();
         match self.variant.arch {
             Arch::Arm64 => self.free_table(vm, vm.mmu(), false, &mut outside),
@@ -120,6 +124,7 @@ impl<R: Runtime> World<R> {
 
     /// `kvm_free_stage2_pgd`: takes the table out under `mmu_lock`, destroys it outside.
     fn kvm_free_stage2_pgd(&self, vm: &Vm<R>, mmu: MmuRef) {
+        let _inside = R::inside("kvm_free_stage2_pgd");
         let pgt = {
             let _held = match self.strategy.helpers {
                 Helpers::Take => Some(vm.mmu_lock.write(site!("kvm_free_stage2_pgd:mmu_lock"))),

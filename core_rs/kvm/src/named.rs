@@ -200,6 +200,13 @@ const NAMED: &[(&str, &str, &str)] = &[
         "the chunk size of eager splits is set again on a live VM, after its last slot was deleted",
         "setup cache=filled; task T1 fds=vm: delete_slot, set_chunk 2, create_slot, log_dirty, exit; task T2 fds=vm: close vm",
     ),
+    // A set of steps to put in order.
+    (
+        "every-order",
+        "two VMs, vCPU, slot, a descriptor that is passed, and a kill at any time: for orderings",
+        "setup cache=filled; task T1: create_vm, create_vcpu 0, create_slot, delete_slot, send vm, close vcpu0, close vm, \
+         2:create_vm, close 2:vm, exit; task T2: receive vm, close vm; task K: kill T1",
+    ),
     // Shapes of the corpus.
     (
         "stall",

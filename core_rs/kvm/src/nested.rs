@@ -55,6 +55,7 @@ impl<R: Runtime> World<R> {
 
     /// `kvm_vcpu_init_nested`: adds the mmus of one more vCPU.
     pub(crate) fn kvm_vcpu_init_nested(&self, vm: &Vm<R>) {
+        let _inside = R::inside("kvm_vcpu_init_nested");
         let _config = R::lock(&vm.config_lock, site!("kvm_vcpu_init_nested:config_lock"));
         match self.variant.nested {
             Nested::Absent => {}
@@ -96,6 +97,7 @@ impl<R: Runtime> World<R> {
 
     /// `kvm_nested_s2_unmap`: from a notifier's callback, under `mmu_lock`.
     pub(crate) fn kvm_nested_s2_unmap(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>) {
+        let _inside = R::inside("kvm_nested_s2_unmap");
         if self.variant.nested == Nested::Absent {
             return;
         }

@@ -42,6 +42,7 @@ impl<R: Runtime> World<R> {
 
     /// `mmu_notifier_release`: from `exit_mmap`.
     pub(crate) fn mmu_notifier_release(&self, mm: &Mm<R>) {
+        let _inside = R::inside("__mmu_notifier_release");
         let first =
             || self.heap.load(mm.object, NOTIFIER_LIST, Access::Marked, site!("mmu_notifier_release:list"));
         if first() == 0 {
@@ -60,6 +61,7 @@ impl<R: Runtime> World<R> {
 
     /// `mmu_notifier_unregister`: from `kvm_destroy_vm`.
     pub(crate) fn mmu_notifier_unregister(&self, vm: &Vm<R>) {
+        let _inside = R::inside("mmu_notifier_unregister");
         let mm = self.mm(vm.mm);
         if self.heap.load(vm.kvm, PPREV, Access::Marked, site!("mmu_notifier_unregister:hlist_unhashed")) != 0
         {
@@ -120,6 +122,7 @@ impl<R: Runtime> World<R> {
     }
 
     fn kvm_mmu_notifier_release(&self, vm: &Vm<R>) {
+        let _inside = R::inside("kvm_mmu_notifier_release");
         let _slots = R::srcu_read(&vm.srcu, site!("kvm_mmu_notifier_release:srcu"));
         self.kvm_flush_shadow_all(vm);
     }

@@ -51,6 +51,7 @@ fn describe(py: Python<'_>, report: KasanReport) -> PyResult<Bound<'_, PyDict>> 
         pid: pid,
         comm: comm,
         cpu: report.cpu,
+        kernel: report.kernel,
         stack: functions(&report.stack),
         allocated: report.allocated.map(|track| describe_track(py, &track)).transpose()?,
         freed: report.freed.map(|track| describe_track(py, &track)).transpose()?,

@@ -11,6 +11,7 @@ mod console;
 mod dicts;
 mod enter;
 mod errors;
+mod explore;
 mod frames;
 mod history;
 mod leaf;
@@ -33,6 +34,8 @@ mod _core {
     use crate::console::{compare_chains, kasan};
     #[pymodule_export]
     use crate::enter::panic_in_core;
+    #[pymodule_export]
+    use crate::explore::{does_not_apply, explore_case, named_cases, orderings, replay_schedule};
     #[pymodule_export]
     use crate::measure::sweep;
     #[pymodule_export]

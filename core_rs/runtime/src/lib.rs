@@ -51,6 +51,28 @@ pub struct Object<'a> {
     pub words: &'a [Word],
 }
 
+/// Says while it lives that the running thread is inside a function, see [`Runtime::inside`].
+#[derive(Debug)]
+#[must_use = "the thread is inside only while this lives"]
+pub struct Inside {
+    /// Whose call is recorded, if it is.
+    thread: Option<usize>,
+}
+
+impl Inside {
+    pub(crate) fn of(thread: Option<usize>) -> Self {
+        Self { thread }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread {
+            scheduled::leave(thread);
+        }
+    }
+}
+
 /// What code under study may do that another thread can observe.
 ///
 /// A runtime has no value: the code under study names it as a type parameter, and a runtime that
@@ -145,6 +167,12 @@ pub trait Runtime: Copy + Default + Send + Sync + 'static {
     /// Says that a rule is broken at this moment, for `object`: harm that the code under study itself can tell,
     /// such as a NULL dereference.
     fn violated(rule: &'static str, object: &'static str, site: Site);
+    /// The running thread is inside `function` until the answer is dropped: no action, but what a call chain
+    /// is made of where somebody records it ([`scheduled::record_calls`]).
+    fn inside(function: &'static str) -> Inside {
+        let _ = function;
+        Inside::of(None)
+    }
     /// A look at shared words that is no action of the running thread, and that nothing interrupts: for what
     /// a model knows and its threads do not.
     fn observe<T>(look: impl FnOnce() -> T) -> T;

@@ -185,6 +185,11 @@ pub(super) fn model<T>(f: impl FnOnce(&mut Model) -> T) -> T {
     f(&mut current().expect("a run is under way").model.borrow_mut())
 }
 
+/// The thread that runs, and how many actions have been taken; none outside a run, and while one is muted.
+pub(super) fn position() -> Option<(usize, usize)> {
+    scheduled().then(|| model(|model| (model.running, model.taken.len())))
+}
+
 /// The registry of what exists before a run.
 pub(super) fn set_up<T>(f: impl FnOnce(&mut Objects) -> T) -> T {
     SET_UP.with_borrow_mut(f)

@@ -61,6 +61,7 @@
 #![allow(clippy::inline_always)]
 
 mod action;
+mod calls;
 mod dependence;
 mod execution;
 mod model;
@@ -71,12 +72,15 @@ mod sync;
 
 use std::sync::atomic::Ordering;
 
-use crate::{Access, LockClass, Object, Runtime, Site, Word};
+use crate::{Access, Inside, LockClass, Object, Runtime, Site, Word};
 
 use execution::{act, in_a_run, model, muted, scheduled, set_up};
 use objects::ObjectKey;
 
+pub(crate) use calls::leave;
+
 pub use action::{Action, Effect, Kind, ObjectClass, ObjectInfo, Target};
+pub use calls::{Calls, record_calls};
 pub use dependence::{dependent, may_be_co_enabled, page_used, writes};
 pub use execution::{Deadlock, Execution, NamedThread, Outcome, Waiting, run, run_into};
 pub use policy::{Policy, RandomWalk, Replay};
@@ -260,6 +264,10 @@ impl Runtime for Scheduled {
                 (Some(model.objects.single(object, ObjectClass::Word)), Effect::Broken { rule })
             });
         }
+    }
+
+    fn inside(function: &'static str) -> Inside {
+        Inside::of(calls::enter(function))
     }
 
     fn observe<T>(look: impl FnOnce() -> T) -> T {

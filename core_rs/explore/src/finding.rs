@@ -172,6 +172,18 @@ pub struct Finding {
     pub executions: u64,
 }
 
+impl Finding {
+    /// Whether two findings are the same: of one kind, on objects of one name, at the same sites.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let sites = |finding: &Self| {
+            let mut sites: Vec<_> = finding.steps.iter().map(|step| (step.role, step.site)).collect();
+            sites.sort_unstable();
+            sites
+        };
+        self.kind == other.kind && self.object == other.object && sites(self) == sites(other)
+    }
+}
+
 /// An action that a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {

@@ -207,7 +207,7 @@ fn tell(execution: &Execution, action: &Action) -> (&'static str, String) {
         (Kind::TlbInvalidate, Effect::Addresses { ipa, size }) => {
             format!("invalidates {size:#x} from {ipa:#x}")
         }
-        (_, Effect::Broken { rule }) => format!("{rule}: {name}"),
+        (_, Effect::Broken { .. }) => name,
         (kind, _) => format!("{}{name}", verb(kind)),
     };
     let what = what.trim_end();

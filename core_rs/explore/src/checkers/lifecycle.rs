@@ -26,7 +26,7 @@ impl Checker for Lifecycle {
             if let (Effect::Broken { rule }, Some(target)) = (action.effect, action.target) {
                 let object = execution.objects[target.object].name;
                 let (kind, steps) = (Kind::of_rule(rule), [Mark::on(Role::Used, execution, at)]);
-                found.tell(Seen { kind, object, at, steps: &steps }, &|| format!("{rule}: {object}"));
+                found.tell(Seen { kind, object, at, steps: &steps }, &|| sentence(kind, rule, object));
             }
         }
         if let Outcome::Panicked { thread, message } = &execution.outcome {
@@ -36,5 +36,17 @@ impl Checker for Lifecycle {
             let seen = Seen { kind: Kind::Panic, object, at: end.saturating_sub(1), steps: &steps };
             found.tell(seen, &|| format!("{object} panics: {message}"));
         }
+    }
+}
+
+fn sentence(kind: Kind, rule: &str, object: &str) -> String {
+    match kind {
+        Kind::BadFree => format!("{object} is freed, and is no allocation"),
+        Kind::NullDereference => format!("NULL is followed as if it led to {object}"),
+        Kind::WildPointer => format!("a pointer to nothing is followed as if it led to {object}"),
+        Kind::OutOfBounds => format!("{object} is accessed beyond its end"),
+        Kind::LeafReachesFreedMemory => format!("a stage-2 leaf reaches a {object} that was given back"),
+        Kind::CapacityChanged => format!("the capacity of {object} is changed while it has one"),
+        _ => format!("{rule}: {object}"),
     }
 }

@@ -165,6 +165,16 @@ const NAMED: &[(&str, &str, &str)] = &[
         "setup mapped=no; task T1 fds=vm,vcpu0: fault 0; task T2 mm=T1 files=T1: delete_slot",
     ),
     (
+        "fault-log-dirty",
+        "a fault, and the guest's next access, against the beginning of dirty logging",
+        "setup mapped=no; task T1 fds=vm,vcpu0: fault 0, touch 0; task T2 mm=T1 files=T1: log_dirty",
+    ),
+    (
+        "delete-slot-reclaim",
+        "the deletion of a slot in two steps against reclaim, with a lock break on both sides",
+        "setup pages=2; task T1 fds=vm: delete_slot; task kswapd: reclaim T1",
+    ),
+    (
         "fault-fault",
         "two vCPUs fault on one page",
         "setup mapped=no; task T1 fds=vm,vcpu0: fault 0; task T2 mm=T1 files=T1: fault 0",

@@ -170,7 +170,15 @@ fn riscvs_copy_of_the_root_is_used_after_the_lock_break() {
 
 #[test]
 fn a_live_vm_maps_no_page_that_was_given_back() {
-    let scenarios = ["fault-munmap", "fault-reclaim", "fault-delete-slot", "fault-fault", "split-reclaim"];
+    let scenarios = [
+        "fault-munmap",
+        "fault-reclaim",
+        "fault-delete-slot",
+        "fault-log-dirty",
+        "fault-fault",
+        "split-reclaim",
+        "delete-slot-reclaim",
+    ];
     for scenario in scenarios {
         for Variant { name, .. } in Variant::KERNELS {
             assert!(is_proved(scenario, name, "none"), "{scenario} {name}");

@@ -10,7 +10,7 @@ use stage2::{Env, NoLog, Prot, Table, Walk};
 
 use crate::heap::{Memory, Ptr};
 use crate::memory_cache::Claimed;
-use crate::mmu_lock::WriteGuard;
+use crate::mmu_lock::{Held, WriteGuard};
 use crate::stale_ranges;
 use crate::strategy::{Helpers, Hold, Part};
 use crate::variant::{Arch, Destroy, Nested};
@@ -82,20 +82,21 @@ impl<R: Runtime> World<R> {
             return;
         }
         let mut outside = Outside::default();
-        let held = self.strategy.hold == Hold::Arch;
         {
-            let _held = held.then(|| vm.mmu_lock.write(site!("kvm_arch_flush_shadow_all:mmu_lock")));
+            let holds = self.strategy.hold == Hold::Arch;
+            let mut held = holds.then(|| vm.mmu_lock.write(site!("kvm_arch_flush_shadow_all:mmu_lock")));
+            let held = &mut held;
             match self.variant.arch {
                 Arch::Arm64 => {
                     self.flush_nested(vm, held, &mut outside);
                     let _inside = R::inside("kvm_uninit_stage2_mmu");
                     self.free_table(vm, vm.mmu(), held, &mut outside);
                 }
-                Arch::Riscv => self.kvm_riscv_mmu_free_pgd(vm, held, &mut outside),
-                Arch::Loongarch | Arch::Mips => self.flush_plain_table(vm, held, &mut outside),
+                Arch::Riscv => self.kvm_riscv_mmu_free_pgd(vm, held.is_some(), &mut outside),
+                Arch::Loongarch | Arch::Mips => self.flush_plain_table(vm, held.is_some(), &mut outside),
             }
             let _inside = (self.variant.arch == Arch::Arm64).then(|| R::inside("kvm_uninit_stage2_mmu"));
-            self.free_cache(vm, held, Caller::Flush, &mut outside);
+            self.free_cache(vm, held.is_some(), Caller::Flush, &mut outside);
         }
         self.free_outside(&outside);
     }
@@ -105,7 +106,7 @@ impl<R: Runtime> World<R> {
         let _inside = R::inside("kvm_uninit_stage2_mmu");
         let mut outside = Outside::default();
         match self.variant.arch {
-            Arch::Arm64 => self.free_table(vm, vm.mmu(), false, &mut outside),
+            Arch::Arm64 => self.free_table(vm, vm.mmu(), &mut None, &mut outside),
             Arch::Riscv => self.kvm_riscv_mmu_free_pgd(vm, false, &mut outside),
             Arch::Loongarch | Arch::Mips => self.destroy_plain_table(vm),
         }
@@ -113,17 +114,17 @@ impl<R: Runtime> World<R> {
         self.free_outside(&outside);
     }
 
-    /// Frees the table of one mmu, as the strategy has it. `held`: the caller holds `mmu_lock`.
-    pub(crate) fn free_table(&self, vm: &Vm<R>, mmu: MmuRef, held: bool, outside: &mut Outside) {
-        if held && self.strategy.table == Part::Claim {
+    /// Frees the table of one mmu, as the strategy has it.
+    pub(crate) fn free_table(&self, vm: &Vm<R>, mmu: MmuRef, held: &mut Held<'_, R>, outside: &mut Outside) {
+        if held.is_some() && self.strategy.table == Part::Claim {
             outside.tables.push(self.take_pgt(vm, mmu));
         } else {
-            self.kvm_free_stage2_pgd(vm, mmu);
+            self.kvm_free_stage2_pgd(vm, mmu, held);
         }
     }
 
     /// `kvm_free_stage2_pgd`: takes the table out under `mmu_lock`, destroys it outside.
-    fn kvm_free_stage2_pgd(&self, vm: &Vm<R>, mmu: MmuRef) {
+    fn kvm_free_stage2_pgd(&self, vm: &Vm<R>, mmu: MmuRef, held: &mut Held<'_, R>) {
         let _inside = R::inside("kvm_free_stage2_pgd");
         let pgt = {
             let _held = match self.strategy.helpers {
@@ -135,7 +136,7 @@ impl<R: Runtime> World<R> {
             };
             self.take_pgt(vm, mmu)
         };
-        self.destroy_pgt(pgt);
+        self.destroy_pgt(pgt, held);
     }
 
     /// Takes `mmu->pgt` out; 0 when somebody else has.
@@ -159,12 +160,12 @@ impl<R: Runtime> World<R> {
     }
 
     /// Destroys a table that nobody can reach any more, and frees it.
-    pub(crate) fn destroy_pgt(&self, pgt: Ptr) {
+    fn destroy_pgt(&self, pgt: Ptr, held: &mut Held<'_, R>) {
         if pgt == 0 {
             return;
         }
         if let Some(table) = self.table(pgt) {
-            self.stage2_destroy(table);
+            self.stage2_destroy(table, held);
         }
         self.heap.free(pgt, site!("kvm_free_stage2_pgd:kfree"));
     }
@@ -344,7 +345,7 @@ impl<R: Runtime> World<R> {
     pub(crate) fn free_outside(&self, outside: &Outside) {
         outside.tables.iter().for_each(|pgt| match self.variant.arch {
             Arch::Riscv => self.free_riscv_pgd(*pgt),
-            _ => self.destroy_pgt(*pgt),
+            _ => self.destroy_pgt(*pgt, &mut None),
         });
         if !outside.pages.is_empty() {
             R::tlb_invalidate(0, self.ipa(self.set_up.shape.pages()), site!("kvm_flush_remote_tlbs"));
@@ -383,25 +384,24 @@ impl<R: Runtime> World<R> {
     }
 
     /// `kvm_stage2_destroy`: the whole table, in the ranges of the variant or the strategy.
-    fn stage2_destroy(&self, table: &Table<R>) {
+    fn stage2_destroy(&self, table: &Table<R>, held: &mut Held<'_, R>) {
         let mut env = Env::<NoLog>::default();
         let size = self.ipa(self.set_up.shape.pages());
-        match self.strategy.destroy(&self.variant) {
-            Destroy::Whole => table.destroy_range(&mut env, 0, size),
-            Destroy::Ranges => {
-                for (start, bytes, last) in self.steps(0, size) {
-                    table.destroy_range(&mut env, start, bytes);
-                    if !last {
-                        R::cond_resched(site!("kvm_stage2_destroy:cond_resched"));
-                    }
+        let how = self.strategy.destroy(&self.variant);
+        if how == Destroy::Whole {
+            table.destroy_range(&mut env, 0, size);
+        } else {
+            for (start, bytes, last) in self.steps(0, size) {
+                match how {
+                    Destroy::StaleRanges => stale_ranges::destroy_range(table, start, bytes),
+                    _ => table.destroy_range(&mut env, start, bytes),
                 }
-            }
-            Destroy::StaleRanges => {
-                for (start, bytes, last) in self.steps(0, size) {
-                    stale_ranges::destroy_range(table, start, bytes);
-                    if !last {
-                        R::cond_resched(site!("kvm_stage2_destroy:cond_resched"));
+                match held {
+                    _ if last => {}
+                    Some(mmu) if self.strategy.breaks => {
+                        mmu.lock_break(site!("kvm_stage2_destroy:lock_break"));
                     }
+                    _ => R::cond_resched(site!("kvm_stage2_destroy:cond_resched")),
                 }
             }
         }

@@ -14,6 +14,9 @@ pub(crate) enum WriteGuard<'a, R: Runtime> {
     Spin { _held: R::LockGuard<'a> },
 }
 
+/// What flush holds for all it does, if anything.
+pub(crate) type Held<'a, R> = Option<WriteGuard<'a, R>>;
+
 /// Holds it as a fault does: shared where it is a rwlock.
 pub(crate) enum FaultGuard<'a, R: Runtime> {
     Rw { _held: R::ReadGuard<'a> },

@@ -9,7 +9,7 @@ use runtime::{Access, Runtime, site};
 
 use crate::heap::{Memory, Ptr};
 use crate::mmu::{MMU_WORDS, MmuRef, Outside, VALID};
-use crate::mmu_lock::WriteGuard;
+use crate::mmu_lock::{Held, WriteGuard};
 use crate::strategy::Part;
 use crate::variant::Nested;
 use crate::vm::{NESTED_MMUS, NESTED_MMUS_SIZE, Vm};
@@ -69,11 +69,11 @@ impl<R: Runtime> World<R> {
         self.heap.load(vm.kvm, NESTED_MMUS_SIZE, Access::Plain, site!("kvm.arch.nested_mmus_size"))
     }
 
-    /// The nested part of `kvm_arch_flush_shadow_all`. `held`: flush holds `mmu_lock`.
-    pub(crate) fn flush_nested(&self, vm: &Vm<R>, held: bool, outside: &mut Outside) {
+    /// The nested part of `kvm_arch_flush_shadow_all`.
+    pub(crate) fn flush_nested(&self, vm: &Vm<R>, held: &mut Held<'_, R>, outside: &mut Outside) {
         let array = self.variant.nested == Nested::Array;
         if array && self.strategy.nested == Part::Claim {
-            if held {
+            if held.is_some() {
                 self.claim_array(vm, outside);
             } else {
                 let mut claimed = Outside::default();

@@ -1,8 +1,8 @@
 //! Teardown strategies as data: what flush holds, and what it frees inside, outside, or leaves to destroy.
 //!
 //! The named ones are those of the discussion in May 2026; one's own is made of the same parts, in text
-//! `hold=arch helpers=assert table=inside nested=claim cache=defer destroy=ranges`. What is not said is as
-//! each kernel has it.
+//! `hold=arch helpers=assert table=inside nested=claim cache=defer destroy=ranges breaks=yes`. What is not said is
+//! as each kernel has it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -60,6 +60,9 @@ pub struct Strategy {
     pub cache: Part,
     /// How tables are destroyed; none: as the variant does.
     pub destroy: Option<Destroy>,
+    /// Whether flush, where it holds the lock while it destroys in ranges, breaks the lock between them, instead of
+    /// `cond_resched`.
+    pub breaks: bool,
 }
 
 const HOLDS: [(&str, Hold); 3] = [("nobody", Hold::Nobody), ("arch", Hold::Arch), ("generic", Hold::Generic)];
@@ -73,6 +76,7 @@ const CACHE: [(&str, Part); 4] = [
     ("slots-lock", Part::SlotsLock),
 ];
 const DESTROYS: [(&str, Destroy); 2] = [("whole", Destroy::Whole), ("ranges", Destroy::Ranges)];
+const BREAKS: [(&str, bool); 2] = [("no", false), ("yes", true)];
 const EXAMPLE: &str = "hold=arch helpers=assert cache=claim";
 
 impl Strategy {
@@ -103,6 +107,7 @@ impl Strategy {
             nested: Part::Inside,
             cache: Part::Inside,
             destroy: None,
+            breaks: false,
         }
     }
 
@@ -144,6 +149,9 @@ impl Strategy {
         if let Some(destroy) = self.destroy {
             text += " destroy=";
             text += name_of(&DESTROYS, destroy);
+        }
+        if self.breaks {
+            text += " breaks=yes";
         }
         text
     }
@@ -189,12 +197,13 @@ impl FromStr for Strategy {
                 "table" => own.table = one_of("table", &TABLE, value)?,
                 "nested" => own.nested = one_of("nested", &NESTED, value)?,
                 "cache" => own.cache = one_of("cache", &CACHE, value)?,
+                "breaks" => own.breaks = one_of("breaks", &BREAKS, value)?,
                 "destroy" => own.destroy = Some(one_of("destroy", &DESTROYS, value)?),
                 _ => {
                     return Err(Error::Word {
                         what: "part of a strategy",
                         value: key.to_owned(),
-                        expected: String::from("hold, helpers, table, nested, cache, destroy"),
+                        expected: String::from("hold, helpers, table, nested, cache, destroy, breaks"),
                     });
                 }
             }

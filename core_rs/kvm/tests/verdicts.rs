@@ -100,6 +100,13 @@ fn the_lock_held_around_everything_sleeps_in_7_3_and_with_vmalloc() {
 }
 
 #[test]
+fn a_lock_held_around_everything_that_is_broken_between_ranges_does_no_harm() {
+    for (scenario, variant) in [("flush-race-filled", "arm64-7.3"), ("flush-race-nested", "arm64-7.3")] {
+        assert!(is_proved(scenario, variant, "hold=arch helpers=assert breaks=yes"), "{scenario} {variant}");
+    }
+}
+
+#[test]
 fn a_lock_that_is_taken_twice_deadlocks_at_once() {
     for variant in ["arm64-6.12", "arm64-7.3", "riscv-7.3"] {
         for strategy in ["lock-flush-naive", "lock-generic"] {

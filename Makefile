@@ -34,12 +34,15 @@ test-python: build
 lab: build ## JupyterLab on notebooks/
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
-bench: build ## time the core against given figures and limits: ratios, minima
-	$(CARGO) bench --quiet --locked -p pyworkbench-stage2 --bench upstream
+bench: build ## time the core against peers, given figures and limits; the walkers' table is out/bench.html too
 	$(CARGO) bench --quiet --locked -p pyworkbench-measure --bench counters
 	$(CARGO) bench --quiet --locked -p pyworkbench-runtime --bench locks
 	$(CARGO) bench --quiet --locked -p pyworkbench-explore --bench flush
 	$(BIN)/python tests/bench/limits.py
+	rm -rf core_rs/target/criterion
+	for run in 1 2 3 4 5; do ( $(CARGO) bench --quiet --locked -p pyworkbench-stage2 --bench walkers -- \
+	    --quiet --save-baseline $$run >/dev/null ); done
+	$(BIN)/python tests/bench/walkers.py
 
 fuzz: ## a minute of libFuzzer on scripts and on every parser
 	core_rs/fuzz/run.sh 60

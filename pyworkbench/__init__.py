@@ -12,7 +12,7 @@ Example:
     >>> table.map(0x8000_0000, 2 << 20, 0x4000_0000)
     0
     >>> table
-    <Stage2 4K, 40-bit IPA, start level 1, 3 table pages, walker upstream>
+    <Stage2 4K, 40-bit IPA, start level 1, 3 table pages, walker fast>
 """
 
 from pyworkbench import _build

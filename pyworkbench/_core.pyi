@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, final
 
+from pyworkbench._arrays import Addresses
 from pyworkbench._frames import ArrowBatch
 
 __all__ = [
@@ -41,7 +42,9 @@ def source_id(core: str | PathLike[str]) -> str:
 def panic_in_core(message: str, long: bool) -> None:
     """Panics inside the core, in a short or a long call: how the conversion to `CorePanic` is tested."""
 
-def replay(directory: str | PathLike[str], *, source: str, keep_differences: int, keep_dumps: bool) -> dict[str, Any]:
+def replay(
+    directory: str | PathLike[str], *, source: str, keep_differences: int, keep_dumps: bool, walker: str
+) -> dict[str, Any]:
     """See `pyworkbench.replay`: the fields of a `Replay`, as dicts and lists."""
 
 def compare_chains(
@@ -89,7 +92,7 @@ def kasan(console: str | PathLike[str], *, trace: str | PathLike[str] | None) ->
 def overlaps(trace: str | PathLike[str], *, source: str) -> list[dict[str, Any]]:
     """See `pyworkbench.find_overlaps`: a dict a trace, also with the caches that one side found empty."""
 
-def run_ops(text: str) -> str:
+def run_ops(text: str, walker: str) -> str:
     """See `pyworkbench.run_ops`."""
 
 def sweep(
@@ -102,6 +105,7 @@ def sweep(
     leaf_bytes: int,
     granule: str,
     ipa_bits: int,
+    walker: str,
     step_bytes: int | None,
     counters: str,
     repeats: int,
@@ -132,8 +136,11 @@ class Stage2:
         as_s1: bool,
         force_pte: bool,
         cmo: bool,
+        walker: str,
         strict: bool,
     ) -> Stage2: ...
+    @property
+    def walker(self) -> str: ...
     @property
     def granule(self) -> str: ...
     @property
@@ -159,6 +166,9 @@ class Stage2:
     def annotate(self, ipa: int, size: int, kind: int, value: int) -> int: ...
     def destroy(self) -> None: ...
     def lookup(self, ipa: int) -> dict[str, Any] | None: ...
+    def map_many(self, ipas: Addresses, pas: Addresses, prot: str, memtype: str, shared: bool) -> int: ...
+    def unmap_many(self, ipas: Addresses) -> int: ...
+    def lookup_many(self, ipas: Addresses) -> ArrowBatch: ...
     def leaves(self) -> ArrowBatch: ...
     def invalidations(self) -> ArrowBatch: ...
     def dump(self) -> str: ...

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from pyworkbench.table import Walker
+
 Source = Literal["auto", "packed", "raw"]
 
 
@@ -32,6 +34,8 @@ class Replay:
 
     kernel: str
     """The kernel's banner."""
+    walker: Walker
+    """How the rebuilt tables were walked."""
     traces: list[dict[str, Any]]
     """`scenario`, `records`, `operations` (on tables), `unentered` and `unreturned` (halves of calls)."""
     vms: list[dict[str, Any]]
@@ -53,7 +57,8 @@ class Replay:
     answers_differing: list[dict[str, Any]]
     """The others: `file`, `line`, `operation`, `captured`, `replayed`."""
     invalidations_agreed: int
-    """TLB invalidations of the kernel that the replay caused too, equal in kind, address, level and length."""
+    """TLB invalidations of the kernel that the replay caused too, equal in kind, address, level and length; with the
+    walker `fast`, that one of the replay includes."""
     invalidations_differing: list[dict[str, Any]]
     """Operations that invalidated otherwise: `file`, `line`, `operation`, `captured_only`, `replayed_only`."""
     invalidations_apart: dict[str, int]
@@ -84,7 +89,7 @@ class Replay:
         import pandas as pd  # noqa: PLC0415 (a replay that prints text does without)
 
         columns = ["name", "vm", "against", "entries", "exact", "af_only", "differing"]
-        return pd.DataFrame(self.snapshots, columns=columns)
+        return pd.DataFrame(self.snapshots, columns=columns).assign(walker=self.walker)
 
     def _sum(self, count: str) -> int:
         return sum(snapshot[count] for snapshot in self.snapshots)
@@ -96,6 +101,7 @@ def replay(
     source: Source = "auto",
     keep_differences: int = 10,
     dumps: bool = False,
+    walker: Walker = "upstream",
 ) -> Replay:
     """Rebuilds every VM's table of a capture and compares it with every snapshot, entry by entry.
 
@@ -105,6 +111,8 @@ def replay(
             packed one where there is one.
         keep_differences: how many differences of a snapshot to keep; all are counted.
         dumps: keep the debugfs dump of the rebuilt table at each snapshot.
+        walker: how the rebuilt tables are walked. With `fast`, an invalidation of the kernel agrees if one of the
+            replay includes it.
 
     Raises:
         CaptureError: a file is cut, out of order, of another format or something else entirely.
@@ -116,4 +124,5 @@ def replay(
         >>> found.frame()["name"].tolist()[:2]
         ['S8.blocks', 'S8.eager_split']
     """
-    return Replay(**_core.replay(directory, source=source, keep_differences=keep_differences, keep_dumps=dumps))
+    found = _core.replay(directory, source=source, keep_differences=keep_differences, keep_dumps=dumps, walker=walker)
+    return Replay(**found)

@@ -35,6 +35,9 @@ from pyworkbench._options import takes_fields_of
 from pyworkbench.capture import Source
 from pyworkbench.explore import Search
 from pyworkbench.sweep import SweepSpec, spec_of, sweep
+from pyworkbench.table import Walker
+
+WALKER_HELP = "Visit entry by entry, as Linux does, or as a library that knows its own structure."
 
 app = typer.Typer(
     help="A workbench for KVM/arm64 stage-2 teardown.",
@@ -52,10 +55,11 @@ def workbench() -> None:
 @app.command()
 def ops(
     file: Annotated[Path, typer.Argument(help="A script in the format of data/golden; - is standard input.")],
+    walker: Annotated[Walker, typer.Option(help=WALKER_HELP)] = "upstream",
 ) -> None:
     """Run a script of table operations and print what each caused, returned and left behind."""
     text = sys.stdin.read() if file == Path("-") else file.read_text()
-    sys.stdout.write(run_ops(text))
+    sys.stdout.write(run_ops(text, walker=walker))
 
 
 @app.command("replay")
@@ -64,11 +68,12 @@ def replay_command(
         list[Path], typer.Argument(metavar="DIR...", help="A capture, or a directory with captures below it.")
     ],
     source: Annotated[Source, typer.Option(help="Which form of the traces to read.")] = "auto",
+    walker: Annotated[Walker, typer.Option(help=WALKER_HELP)] = "upstream",
     each: Annotated[bool, typer.Option("--each", help="A line for each snapshot.")] = False,
 ) -> None:
     """Rebuild every VM's table of a capture and compare it with every snapshot; exit 1 if an entry differs."""
     found = [
-        report_replay(capture, replay(capture, source=source), each=each)
+        report_replay(capture, replay(capture, source=source, walker=walker), each=each)
         for directory in directories
         for capture in captures_in(directory)
     ]
@@ -302,7 +307,7 @@ def captures_in(directory: Path) -> list[Path]:
 def report_replay(capture: Path, found: Replay, *, each: bool) -> int:
     """Prints what a replay found, and answers how many entries differ."""
     records = sum(trace["records"] for trace in found.traces)
-    print(f"{capture}: {found.kernel}")
+    print(f"{capture}: {found.kernel}, walker {found.walker}")
     print(f"  {records} records, {len(found.vms)} VMs, {sum(vm['operations'] for vm in found.vms)} operations")
     print(
         f"  {len(found.snapshots)} snapshots, {found.entries} entries: {found.exact} exact, "

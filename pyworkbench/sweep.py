@@ -20,12 +20,14 @@ from pyworkbench import _core
 from pyworkbench._environment import environment, steal_seconds
 from pyworkbench._frames import to_pandas
 from pyworkbench.errors import InputError
+from pyworkbench.table import Walker  # noqa: TC001 (pydantic reads it)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import pandas as pd
+
 
 Pattern = Literal["disjoint", "overlapping"]
 Walk = Literal["shared", "exclusive"]
@@ -115,6 +117,10 @@ class SweepSpec(BaseModel):
     step: Size | None = Field(
         default=None,
         description="What one range of a teardown in ranges covers; Linux's step (1G with 4K pages) if not given.",
+    )
+    walker: Walker = Field(
+        default="upstream",
+        description="upstream visits entry by entry, as Linux does; fast knows the table's structure.",
     )
     counters: Literal["off", "counts", "times"] = Field(
         default="times", description="What the lock records; times implies counts."
@@ -228,6 +234,7 @@ def sweep(
         leaf_bytes=size_bytes(spec.leaf),
         granule=spec.granule,
         ipa_bits=spec.ipa_bits,
+        walker=spec.walker,
         step_bytes=None if spec.step is None else size_bytes(spec.step),
         counters=spec.counters,
         repeats=spec.repeats,

@@ -57,6 +57,7 @@ def replays(found: Mapping[str, Replay]) -> GT:
         {
             "capture": name,
             "kernel": replay.kernel.removeprefix("Linux version ").split(" ", 1)[0],
+            "walker": replay.walker,
             "VMs": len(replay.vms),
             "operations": sum(vm["operations"] for vm in replay.vms),
             "snapshots": len(replay.snapshots),
@@ -69,7 +70,7 @@ def replays(found: Mapping[str, Replay]) -> GT:
         for name, replay in found.items()
     ]
     frame = pd.DataFrame(rows)
-    return GT(frame).fmt_integer(list(frame.columns[2:])).tab_options(**_COMPACT)
+    return GT(frame).fmt_integer(list(frame.columns[3:])).tab_options(**_COMPACT)
 
 
 def facts(named: Mapping[str, object]) -> GT:

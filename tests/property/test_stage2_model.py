@@ -8,12 +8,15 @@ descriptor, and give the same answers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyworkbench import Stage2
+
+if TYPE_CHECKING:
+    from pyworkbench.table import Walker
 
 EAGAIN = -11
 PAGE_SHIFT = {"4K": 12, "16K": 14, "64K": 16}
@@ -28,11 +31,11 @@ class Geometry:
     level_bits: int
     flags: tuple[tuple[str, int], ...] = ()
 
-    def table(self) -> Stage2:
+    def table(self, walker: Walker) -> Stage2:
         own = PAGE_SHIFT[self.granule] - 3
         level_bits = None if self.level_bits == own else self.level_bits
         flags: dict[str, Any] = dict(self.flags)
-        return Stage2(self.granule, self.ipa_bits, level_bits=level_bits, strict=False, **flags)  # type: ignore[arg-type]
+        return Stage2(self.granule, self.ipa_bits, level_bits=level_bits, walker=walker, strict=False, **flags)  # type: ignore[arg-type]
 
     def pages(self, level: int) -> int:
         """Pages that a leaf of `level` maps."""
@@ -301,7 +304,8 @@ def apply(table: Stage2, model: Model, operation: tuple[Any, ...]) -> tuple[Any,
 @settings(max_examples=300, deadline=None)
 def test_a_table_holds_what_a_plain_dict_of_pages_holds(data: st.DataObject) -> None:
     geometry = data.draw(st.sampled_from(GEOMETRIES), label="geometry")
-    table = geometry.table()
+    walkers: list[Walker] = ["fast", "upstream"]
+    table = geometry.table(data.draw(st.sampled_from(walkers), label="walker"))
     model = Model(geometry, table.start_level)
     shift = PAGE_SHIFT[geometry.granule]
     for operation in data.draw(st.lists(operations(geometry), min_size=5, max_size=20), label="operations"):

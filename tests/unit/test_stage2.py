@@ -48,7 +48,7 @@ def test_the_frame_of_leaves_says_what_look_ups_say() -> None:
 
 
 def test_the_log_keeps_invalidations_in_order_with_the_operation_that_caused_them() -> None:
-    table = Stage2(tlb_range=False)
+    table = Stage2(tlb_range=False, walker="upstream")
     table.map(0, 2 * MIB, 0)
     table.map(0x3000, 0x1000, 0x3000)
     table.map(0x5000, 0x1000, 0x5000)

@@ -14,7 +14,8 @@ use crate::record::{Event, Record};
 /// How the invalidations of a capture and of its replay compare.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invalidations {
-    /// Invalidations that the kernel did and the replay caused, equal in kind, address, level and length.
+    /// Invalidations that the kernel did and the replay caused, equal in kind, address, level and length; with the
+    /// `fast` walker, those that one of the replay includes.
     pub agreed: u64,
     /// Operations whose invalidations differ.
     pub differing: Vec<InvalidationDifference>,
@@ -68,24 +69,19 @@ impl Attribution {
         task.open.push((record.t1_us, what, task.last_op));
     }
 
-    /// Compares the invalidations that lie in an operation's time with those of its replay.
-    pub(crate) fn replayed(&mut self, file: &str, record: &Record, replayed: &[Tlbi]) {
+    /// Compares the invalidations that lie in an operation's time with those of its replay: each must be among
+    /// them, or with `wide` pages of so many bytes be included by one of them.
+    pub(crate) fn replayed(&mut self, file: &str, record: &Record, replayed: &[Tlbi], wide: Option<u64>) {
         let captured = self.within(record);
         if captured == replayed {
             self.result.agreed += captured.len() as u64;
             return;
         }
-        let mut replayed_only = replayed.to_vec();
-        let mut captured_only = Vec::new();
-        for what in captured {
-            match replayed_only.iter().position(|other| *other == what) {
-                Some(place) => {
-                    replayed_only.remove(place);
-                    self.result.agreed += 1;
-                }
-                None => captured_only.push(what),
-            }
-        }
+        let (captured_only, replayed_only) = match wide {
+            None => apart(&captured, replayed),
+            Some(page_size) => not_included(&captured, replayed, page_size),
+        };
+        self.result.agreed += (captured.len() - captured_only.len()) as u64;
         if !(captured_only.is_empty() && replayed_only.is_empty()) {
             self.result.differing.push(InvalidationDifference {
                 at: Place::new(file, record.line as usize),
@@ -146,6 +142,29 @@ impl Attribution {
             *self.result.apart.entry(class.to_owned()).or_default() += count;
         }
     }
+}
+
+/// What is only in one of two lists.
+fn apart(captured: &[Tlbi], replayed: &[Tlbi]) -> (Vec<Tlbi>, Vec<Tlbi>) {
+    let mut replayed_only = replayed.to_vec();
+    let mut captured_only = Vec::new();
+    for what in captured {
+        match replayed_only.iter().position(|other| other == what) {
+            Some(place) => {
+                replayed_only.remove(place);
+            }
+            None => captured_only.push(*what),
+        }
+    }
+    (captured_only, replayed_only)
+}
+
+/// What no invalidation of the replay includes, and which of those includes none.
+fn not_included(captured: &[Tlbi], replayed: &[Tlbi], page_size: u64) -> (Vec<Tlbi>, Vec<Tlbi>) {
+    let includes = |wide: &Tlbi, one: &Tlbi| wide.includes(*one, page_size);
+    let missed = |one: &&Tlbi| !replayed.iter().any(|wide| includes(wide, one));
+    let needless = |wide: &&Tlbi| !captured.iter().any(|one| includes(wide, one));
+    (captured.iter().filter(missed).copied().collect(), replayed.iter().filter(needless).copied().collect())
 }
 
 fn class_after(op: Option<&'static str>) -> &'static str {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use runtime::native::{Native, Off};
-use stage2::{Env, Errno, Event as Done, EventLog, MemoryCache, Table, Tlbi, Walk};
+use stage2::{Config, Env, Errno, Event as Done, EventLog, MemoryCache, Table, Tlbi, Walk, WalkerKind};
 
 use crate::compare::{Comparison, Rules, compare_attributes, compare_entries};
 use crate::directory::{Capture, Scenario, Source};
@@ -36,11 +36,13 @@ pub struct Options {
     pub keep_differences: usize,
     /// Whether to keep the debugfs dump of the rebuilt table at each snapshot.
     pub keep_dumps: bool,
+    /// How the rebuilt tables are walked.
+    pub walker: WalkerKind,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { source: Source::Auto, keep_differences: 10, keep_dumps: false }
+        Self { source: Source::Auto, keep_differences: 10, keep_dumps: false, walker: WalkerKind::Upstream }
     }
 }
 
@@ -249,7 +251,8 @@ impl<'a> Machine<'a> {
             )
         };
         let vtcr = Vtcr::read(register).ok_or_else(|| odd("TG0 is reserved".into()))?;
-        let table = Table::new(vtcr.config(self.env)).map_err(|error| odd(error.to_string()))?;
+        let config = Config { walker: self.options.walker, ..vtcr.config(self.env) };
+        let table = Table::new(config).map_err(|error| odd(error.to_string()))?;
         let hardware_af = vtcr.hardware_af && self.env.hardware_af;
         let number = self.replay.vms.len() as u32 + 1;
         self.replay.vms.push(Vm { number, pgt, mmu, kvm: None, vtcr: register, operations: 0 });
@@ -327,7 +330,8 @@ impl<'a> Machine<'a> {
             Done::Tlbi(what) => Some(*what),
             _ => None,
         }));
-        self.attribution.replayed(&scenario.file, record, &self.done);
+        let page_size = (self.options.walker == WalkerKind::Fast).then(|| live.table.geometry().page_size());
+        self.attribution.replayed(&scenario.file, record, &self.done, page_size);
         if want == got {
             self.replay.answers.agreed += 1;
         } else {

@@ -3,6 +3,8 @@
 mod common;
 
 use capture::{Against, Event, Options, Replay, Source, parse_ftrace, parse_ops, replay_directory};
+use stage2::WalkerKind;
+
 use common::{Directory, bytes, captures, lines, text};
 
 fn replay(directory: &Directory) -> Replay {
@@ -10,7 +12,7 @@ fn replay(directory: &Directory) -> Replay {
 }
 
 #[test]
-fn every_capture_replays_without_a_difference() {
+fn every_capture_replays_without_a_difference_with_both_walkers() {
     // VMs, snapshots, descriptors, equal but for AF, invalidations that agree
     let facts = [
         ("deb-max", (7, 35, 112_614, 1_085, 2_604)),
@@ -21,8 +23,10 @@ fn every_capture_replays_without_a_difference() {
         ("race/deb-first", (200, 0, 0, 0, 0)),
         ("race/own-b1", (0, 0, 0, 0, 0)),
     ];
-    for (capture, fact) in facts {
-        let replay = replay_directory(&captures().join(capture), Options::default()).unwrap();
+    for ((capture, fact), walker) in facts.into_iter().flat_map(|fact| WalkerKind::ALL.map(|one| (fact, one)))
+    {
+        let options = Options { walker, ..Options::default() };
+        let replay = replay_directory(&captures().join(capture), options).unwrap();
         let sum = replay.totals();
         let found =
             (replay.vms.len(), replay.snapshots.len(), sum.entries, sum.af_only, replay.invalidations.agreed);

@@ -16,7 +16,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use stage2::{Config, Granule};
+use stage2::{Config, Granule, WalkerKind};
 
 use crate::error::{Error, name_of, one_of, pair};
 use crate::heap::Memory;
@@ -65,6 +65,8 @@ pub struct SetUp {
     pub block: bool,
     /// The shape of the tables.
     pub shape: Shape,
+    /// How the tables of arm64 and riscv are walked.
+    pub walker: WalkerKind,
 }
 
 impl Default for SetUp {
@@ -79,6 +81,7 @@ impl Default for SetUp {
             mapped: true,
             block: false,
             shape: Shape::Small,
+            walker: WalkerKind::Upstream,
         }
     }
 }
@@ -115,6 +118,7 @@ const CACHES: [(&str, Cache); 3] =
     [("never", Cache::Never), ("filled", Cache::Filled), ("used-up", Cache::UsedUp)];
 const SHAPES: [(&str, Shape); 3] = [("small", Shape::Small), ("deep", Shape::Deep), ("big", Shape::Big)];
 const MEMORIES: [(&str, Memory); 2] = [("kmalloc", Memory::Kmalloc), ("vmalloc", Memory::Vmalloc)];
+const WALKERS: [(&str, WalkerKind); 2] = [("upstream", WalkerKind::Upstream), ("fast", WalkerKind::Fast)];
 const YES_NO: [(&str, bool); 2] = [("yes", true), ("no", false)];
 
 impl Shape {
@@ -311,7 +315,8 @@ impl fmt::Display for SetUp {
         word(self.slot != default.slot, "slot", name_of(&YES_NO, self.slot))?;
         word(self.mapped != default.mapped, "mapped", name_of(&YES_NO, self.mapped))?;
         word(self.block != default.block, "block", name_of(&YES_NO, self.block))?;
-        word(self.shape != default.shape, "shape", name_of(&SHAPES, self.shape))
+        word(self.shape != default.shape, "shape", name_of(&SHAPES, self.shape))?;
+        word(self.walker != default.walker, "walker", name_of(&WALKERS, self.walker))
     }
 }
 
@@ -339,13 +344,14 @@ impl FromStr for SetUp {
                 "slot" => set_up.slot = one_of("slot", &YES_NO, value)?,
                 "mapped" => set_up.mapped = one_of("mapped", &YES_NO, value)?,
                 "block" => set_up.block = one_of("block", &YES_NO, value)?,
+                "walker" => set_up.walker = one_of("walker", &WALKERS, value)?,
                 "shape" => set_up.shape = one_of("shape", &SHAPES, value)?,
                 _ => {
                     return Err(Error::Word {
                         what: "key of the set-up",
                         value: key.to_owned(),
                         expected: String::from(
-                            "cache, objects, nested, arrays, pages, slot, mapped, block, shape",
+                            "cache, objects, nested, arrays, pages, slot, mapped, block, shape, walker",
                         ),
                     });
                 }

@@ -103,7 +103,7 @@ impl<R: Runtime> World<R> {
             variant,
             strategy,
             scenario: scenario.clone(),
-            config: set_up.shape.config(),
+            config: Config { walker: set_up.walker, ..set_up.shape.config() },
             set_up,
             heap,
             srcu: R::new_srcu("srcu (mmu notifiers)"),

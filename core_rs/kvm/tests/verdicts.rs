@@ -7,7 +7,7 @@ mod common;
 use std::sync::atomic::AtomicBool;
 
 use explore::{Answer, Checks, Kind, Settings, Verdict, explore};
-use kvm::{Case, Regression, Variant};
+use kvm::{Case, Regression, Scenario, SetUp, Variant};
 use runtime::scheduled::Program;
 
 use common::case;
@@ -227,4 +227,25 @@ fn a_table_freed_under_the_lock_by_the_notifiers_thread_is_out_of_the_leaves_rea
     let bug = verdict.bug().unwrap();
     assert_eq!(bug.object, "guest page");
     assert_eq!(verdict.counts.complete, 1, "one thread suffices");
+}
+
+#[test]
+fn both_walkers_come_to_the_same_kinds_of_harm() {
+    for scenario in
+        ["flush-race", "flush-race-nested", "flush-unmap", "destroy-unmap", "fault-munmap", "split-reclaim"]
+    {
+        for variant in Variant::KERNELS {
+            for strategy in ["none", "lock-flush", "claim-under-lock"] {
+                let kinds = |walker: &str| {
+                    let scenario: Scenario = scenario.parse().unwrap();
+                    let walker = walker.parse().unwrap();
+                    let scenario =
+                        Scenario { set_up: SetUp { walker, ..scenario.set_up.clone() }, ..scenario };
+                    let case = Case::new(scenario, variant, strategy.parse().unwrap()).ok()?;
+                    Some(all(&case).first_kinds)
+                };
+                assert_eq!(kinds("upstream"), kinds("fast"), "{scenario} {variant} {strategy}");
+            }
+        }
+    }
 }

@@ -10,8 +10,6 @@ use crate::point::{Counters, Point};
 use crate::run::Measurement;
 use crate::thread::{OfThread, cores};
 
-/// The walker that all measurements use.
-const WALKER: &str = "upstream";
 /// The lock that plays `mmu_lock`.
 const LOCK: &str = "parking_lot";
 
@@ -43,7 +41,7 @@ impl RowsBuilder {
         let mut columns = Columns::default();
         columns.u32("run", (0..self.measured.len()).map(|run| run as u32));
         columns.u32("repeat", self.measured.iter().map(|(_, repeat, _)| *repeat as u32));
-        columns.text("walker", self.measured.iter().map(|_| WALKER.to_owned()));
+        columns.text("walker", self.each_point(|point| point.config.walker.to_string()));
         columns.text("lock", self.measured.iter().map(|_| LOCK.to_owned()));
         columns.text("counters", self.each_point(|point| point.counters.to_string()));
         columns.text("granule", self.each_point(|point| point.config.granule.to_string()));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use capture::{Against, CaptureError, Options, Place, Replay, SnapshotResult, Source, replay_directory};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use stage2::{Event, Tlbi};
+use stage2::{Event, Tlbi, WalkerKind};
 
 use crate::dicts::{dict, list};
 use crate::enter::enter_long;
@@ -13,17 +13,21 @@ use crate::errors::{self, Error};
 use crate::frames::EventRow;
 
 #[pyfunction]
-#[pyo3(signature = (directory, *, source, keep_differences, keep_dumps))]
+#[pyo3(signature = (directory, *, source, keep_differences, keep_dumps, walker))]
 pub(crate) fn replay<'py>(
     py: Python<'py>,
     directory: PathBuf,
     source: &str,
     keep_differences: usize,
     keep_dumps: bool,
+    walker: &str,
 ) -> Result<Bound<'py, PyDict>, Error> {
-    let options = Options { source: source_of(source)?, keep_differences, keep_dumps };
+    let walker: WalkerKind = walker.parse()?;
+    let options = Options { source: source_of(source)?, keep_differences, keep_dumps, walker };
     let replay = enter_long(py, move |_| replay_directory(&directory, options))?;
-    Ok(describe(py, replay)?)
+    let described = describe(py, replay)?;
+    described.set_item("walker", walker.to_string())?;
+    Ok(described)
 }
 
 pub(crate) fn source_of(source: &str) -> Result<Source, Error> {

@@ -1,28 +1,59 @@
 //! Tables for Python, as Arrow record batches: a column an array, no copy on the way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow_array::builder::{BooleanBuilder, Int8Builder, StringBuilder, UInt8Builder, UInt64Builder};
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::builder::{Int8Builder, StringBuilder, UInt64Builder};
+use arrow_array::{ArrayRef, BooleanArray, Int8Array, RecordBatch, StringArray, UInt8Array, UInt64Array};
+use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use pyo3::IntoPyObject;
 use pyo3_arrow::PyRecordBatch;
-use runtime::Runtime;
-use stage2::{Event, Kind, Table, Tlbi};
+use stage2::{Bits, Event, Found, Leaves, Names, Tlbi, is_valid};
 
 use crate::history::Recorded;
-use crate::leaf::Leaf;
 
-/// Every leaf and annotation of the table, in the order of addresses.
-/// The answer is incomplete if `stop` becomes true meanwhile.
-pub(crate) fn leaves<R: Runtime>(table: &Table<R>, stop: &AtomicBool) -> PyRecordBatch {
-    let mut columns = LeafColumns::default();
-    table.for_each_entry(|entry| {
-        if entry.kind() != Kind::Table && !stop.load(Ordering::Relaxed) {
-            columns.push(&Leaf::of(table, entry.ipa, entry.level, entry.desc));
-        }
-    });
-    columns.finish()
+/// Leaves and annotations.
+pub(crate) fn leaves(leaves: Leaves) -> PyRecordBatch {
+    let rows = leaves.ipa.len();
+    let [r, w, px, ux, af] = leaves.flags.map(|flag| Arc::new(BooleanArray::new(bits(flag, rows), None)));
+    let kind = names(leaves.kind, None);
+    let memtype = names(leaves.memtype, Some(NullBuffer::new(bits(leaves.memtype_known, rows))));
+    batch([
+        ("ipa", Arc::new(UInt64Array::from(leaves.ipa))),
+        ("size_bytes", Arc::new(UInt64Array::from(leaves.size_bytes))),
+        ("level", Arc::new(Int8Array::from(leaves.level))),
+        ("kind", Arc::new(kind)),
+        ("pa", Arc::new(where_valid(leaves.pa, bits(leaves.valid, rows)))),
+        ("r", r),
+        ("w", w),
+        ("px", px),
+        ("ux", ux),
+        ("af", af),
+        ("software", Arc::new(UInt8Array::from(leaves.software))),
+        ("memtype", Arc::new(memtype)),
+        ("desc", Arc::new(UInt64Array::from(leaves.desc))),
+    ])
+}
+
+/// What look-ups found.
+pub(crate) fn found(found: Found) -> PyRecordBatch {
+    let valid = bits(Bits::of(&found.desc, is_valid), found.desc.len());
+    batch([
+        ("pa", Arc::new(where_valid(found.pa, valid))),
+        ("level", Arc::new(Int8Array::from(found.level))),
+        ("desc", Arc::new(UInt64Array::from(found.desc))),
+    ])
+}
+
+fn bits(bits: Bits, rows: usize) -> BooleanBuffer {
+    BooleanBuffer::new(bits.0.into(), 0, rows)
+}
+
+fn where_valid(values: Vec<u64>, valid: BooleanBuffer) -> UInt64Array {
+    UInt64Array::new(values.into(), Some(NullBuffer::new(valid)))
+}
+
+fn names(names: Names, known: Option<NullBuffer>) -> StringArray {
+    StringArray::new(OffsetBuffer::new(names.offsets.into()), names.bytes.into(), known)
 }
 
 /// Events, oldest first.
@@ -50,54 +81,6 @@ pub(crate) fn events<'a>(recorded: impl Iterator<Item = &'a Recorded>) -> PyReco
         ("pages", Arc::new(pages.finish())),
         ("size_bytes", Arc::new(size.finish())),
     ])
-}
-
-#[derive(Default)]
-struct LeafColumns {
-    ipa: UInt64Builder,
-    size_bytes: UInt64Builder,
-    level: Int8Builder,
-    kind: StringBuilder,
-    pa: UInt64Builder,
-    flags: [BooleanBuilder; 5],
-    software: UInt8Builder,
-    memtype: StringBuilder,
-    desc: UInt64Builder,
-}
-
-impl LeafColumns {
-    fn push(&mut self, leaf: &Leaf) {
-        self.ipa.append_value(leaf.ipa);
-        self.size_bytes.append_value(leaf.size_bytes);
-        self.level.append_value(leaf.level);
-        self.kind.append_value(leaf.kind);
-        self.pa.append_option(leaf.pa);
-        for (column, flag) in self.flags.iter_mut().zip([leaf.r, leaf.w, leaf.px, leaf.ux, leaf.af]) {
-            column.append_value(flag);
-        }
-        self.software.append_value(leaf.software);
-        self.memtype.append_option(leaf.memtype);
-        self.desc.append_value(leaf.desc);
-    }
-
-    fn finish(mut self) -> PyRecordBatch {
-        let [r, w, px, ux, af] = self.flags.each_mut().map(|column| Arc::new(column.finish()) as ArrayRef);
-        batch([
-            ("ipa", Arc::new(self.ipa.finish())),
-            ("size_bytes", Arc::new(self.size_bytes.finish())),
-            ("level", Arc::new(self.level.finish())),
-            ("kind", Arc::new(self.kind.finish())),
-            ("pa", Arc::new(self.pa.finish())),
-            ("r", r),
-            ("w", w),
-            ("px", px),
-            ("ux", ux),
-            ("af", af),
-            ("software", Arc::new(self.software.finish())),
-            ("memtype", Arc::new(self.memtype.finish())),
-            ("desc", Arc::new(self.desc.finish())),
-        ])
-    }
 }
 
 /// An event as the columns of a row.

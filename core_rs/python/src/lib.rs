@@ -6,6 +6,7 @@
 //! `pyworkbench/_core.pyi`.
 
 mod address;
+mod arrays;
 mod capture;
 mod console;
 mod dicts;

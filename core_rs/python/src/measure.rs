@@ -16,7 +16,7 @@ use crate::errors::Error;
 /// `progress(done, total)` is called on the measuring thread between two measurements; what it raises ends
 /// the sweep.
 #[pyfunction]
-#[pyo3(signature = (*, threads, patterns, walks, teardowns, guest_bytes, leaf_bytes, granule, ipa_bits, step_bytes, counters, repeats, warmup, seed, progress))]
+#[pyo3(signature = (*, threads, patterns, walks, teardowns, guest_bytes, leaf_bytes, granule, ipa_bits, walker, step_bytes, counters, repeats, warmup, seed, progress))]
 pub(crate) fn sweep(
     py: Python<'_>,
     threads: Vec<usize>,
@@ -27,6 +27,7 @@ pub(crate) fn sweep(
     leaf_bytes: u64,
     granule: &str,
     ipa_bits: u32,
+    walker: &str,
     step_bytes: Option<u64>,
     counters: &str,
     repeats: usize,
@@ -34,7 +35,7 @@ pub(crate) fn sweep(
     seed: u64,
     progress: Option<Py<PyAny>>,
 ) -> Result<(PyRecordBatch, PyRecordBatch), Error> {
-    let config = Config::new(granule.parse::<Granule>()?, ipa_bits);
+    let config = Config { walker: walker.parse()?, ..Config::new(granule.parse::<Granule>()?, ipa_bits) };
     let counters: Counters = counters.parse()?;
     let patterns: Vec<Pattern> = parsed(patterns)?;
     let walks: Vec<FaultWalk> = parsed(walks)?;

@@ -13,9 +13,12 @@ use pyo3::types::PyDict;
 use pyo3_arrow::PyRecordBatch;
 use runtime::native::Native;
 use runtime::{Runtime as _, site};
-use stage2::{Config, Env, Errno, EventLog, Granule, MemoryCache, Prot, Table, Walk};
+use stage2::{
+    Config, Env, Errno, EventLog, Found, Granule, MemoryCache, Prot, Stopped, Table, Walk, WalkerKind,
+};
 
 use crate::address::{Address, check_aligned, check_inside, check_physical, check_range};
+use crate::arrays::Addresses;
 use crate::enter::{enter, enter_long};
 use crate::errors::Error;
 use crate::frames;
@@ -38,9 +41,10 @@ struct Vm {
 }
 
 #[pymethods]
+#[expect(clippy::needless_pass_by_value, reason = "PyO3 hands arrays over by value")]
 impl Stage2 {
     #[new]
-    #[pyo3(signature = (granule, ipa_bits, *, start_level, level_bits, fwb, xnx, tlb_range, lpa2, as_s1, force_pte, cmo, strict))]
+    #[pyo3(signature = (granule, ipa_bits, *, start_level, level_bits, fwb, xnx, tlb_range, lpa2, as_s1, force_pte, cmo, walker, strict))]
     #[expect(clippy::fn_params_excessive_bools, reason = "the features of a machine, each by its name")]
     fn new(
         granule: &str,
@@ -54,9 +58,11 @@ impl Stage2 {
         as_s1: bool,
         force_pte: bool,
         cmo: bool,
+        walker: &str,
         strict: bool,
     ) -> Result<Self, Error> {
         let granule: Granule = granule.parse()?;
+        let walker: WalkerKind = walker.parse()?;
         let table = Table::new(Config {
             granule,
             ipa_bits,
@@ -69,6 +75,7 @@ impl Stage2 {
             as_s1,
             force_pte,
             cmo,
+            walker,
         })?;
         let vm = Vm { table, mmu_lock: RwLock::default(), history: Mutex::default() };
         Ok(Self { vm: Arc::new(vm), strict })
@@ -247,11 +254,74 @@ impl Stage2 {
         })
     }
 
+    fn map_many(
+        &self,
+        py: Python<'_>,
+        ipas: Addresses<'_>,
+        pas: Addresses<'_>,
+        prot: &str,
+        memtype: &str,
+        shared: bool,
+    ) -> Result<i32, Error> {
+        let attributes = permissions(prot)? | memory_type(memtype)?;
+        if ipas.len() != pas.len() {
+            return Err(Error::Input(format!(
+                "{} ipas and {} pas: as many of each would be right",
+                ipas.len(),
+                pas.len()
+            )));
+        }
+        if self.strict {
+            ipas.check_pages(&self.vm.table)?;
+            pas.check_physical(&self.vm.table)?;
+            check_attributes(self.vm.table.config(), prot, memtype, attributes)?;
+        }
+        let walk = if shared { Walk::Shared } else { Walk::Exclusive };
+        let pages = pas.as_slice()?;
+        let result = self.over_elements(py, "map_many", walk, &ipas, |env, first, ipas| {
+            let pas = &pages[first..first + ipas.len()];
+            self.vm.table.map_many(env, walk, ipas, pas, attributes)
+        })?;
+        self.answer_elements("map_many", &ipas, result, |errno| match errno {
+            Errno::Again => "it is mapped already; the pages before it are mapped now".to_owned(),
+            _ => refused("map_many", errno),
+        })
+    }
+
+    fn unmap_many(&self, py: Python<'_>, ipas: Addresses<'_>) -> Result<i32, Error> {
+        if self.strict {
+            ipas.check_pages(&self.vm.table)?;
+        }
+        let result = self.over_elements(py, "unmap_many", Walk::Exclusive, &ipas, |env, _, ipas| {
+            self.vm.table.unmap_many(env, ipas)
+        })?;
+        self.answer_elements("unmap_many", &ipas, result, |errno| refused("unmap_many", errno))
+    }
+
+    fn lookup_many(&self, py: Python<'_>, ipas: Addresses<'_>) -> Result<PyRecordBatch, Error> {
+        if self.strict {
+            ipas.check_inside(&self.vm.table)?;
+        }
+        let mut found = Found::default();
+        found.reserve(ipas.len());
+        ipas.in_parts(py, |_, ipas| {
+            let _held = self.vm.mmu_lock.read();
+            let mut ipas = ipas;
+            // What lies outside a table that is not strict is not mapped.
+            while let Err(Stopped { index, .. }) = self.vm.table.lookup_many(ipas, &mut found) {
+                found.push_nothing();
+                ipas = &ipas[index + 1..];
+            }
+            Ok(())
+        })?;
+        Ok(frames::found(found))
+    }
+
     fn leaves(&self, py: Python<'_>) -> Result<PyRecordBatch, Error> {
         let vm = Arc::clone(&self.vm);
         enter_long(py, move |stop| {
             let _held = vm.mmu_lock.read();
-            Ok::<_, Error>(frames::leaves(&vm.table, stop))
+            Ok::<_, Error>(frames::leaves(vm.table.leaves(stop)))
         })
     }
 
@@ -302,6 +372,11 @@ impl Stage2 {
             stats.set_item(name, value)?;
         }
         Ok(stats)
+    }
+
+    #[getter]
+    fn walker(&self) -> String {
+        self.vm.table.config().walker.to_string()
     }
 
     #[getter]
@@ -412,6 +487,53 @@ impl Stage2 {
         }
         let result = self.over_range(py, call, ipa.0, size.0, operation)?;
         self.answer(result, |errno| refused(call.name, errno))
+    }
+
+    /// Carries `operation` out over the elements of an array, part by part, and records what it caused.
+    fn over_elements(
+        &self,
+        py: Python<'_>,
+        name: &'static str,
+        walk: Walk,
+        ipas: &Addresses<'_>,
+        mut operation: impl FnMut(&mut Env<EventLog>, usize, &[u64]) -> Result<(), Stopped> + Send,
+    ) -> Result<Result<(), Stopped>, Error> {
+        let mut env = Env::new(EventLog::default());
+        let mut number = None;
+        let mut result = Ok(());
+        ipas.in_parts(py, |first, ipas| {
+            let part = match walk {
+                Walk::Shared => {
+                    let _held = self.vm.mmu_lock.read();
+                    operation(&mut env, first, ipas)
+                }
+                Walk::Exclusive => {
+                    let _held = self.vm.mmu_lock.write();
+                    operation(&mut env, first, ipas)
+                }
+            };
+            result = part.map_err(|stopped| Stopped { index: first + stopped.index, ..stopped });
+            let mut history = self.vm.history.lock();
+            let number = *number.get_or_insert_with(|| history.begin());
+            history.add(number, name, env.log.events.drain(..));
+            result.map_err(|_| ())
+        })?;
+        Ok(result)
+    }
+
+    /// [`Stage2::answer`], with the element at which an array call ended.
+    fn answer_elements(
+        &self,
+        name: &str,
+        ipas: &Addresses<'_>,
+        result: Result<(), Stopped>,
+        explain: impl FnOnce(Errno) -> String,
+    ) -> Result<i32, Error> {
+        let index = result.map_or_else(|stopped| stopped.index, |()| 0);
+        let ipa = ipas.as_slice()?.get(index).copied().unwrap_or_default();
+        self.answer(result.map_err(|stopped| stopped.errno), |errno| {
+            format!("{name}: ipas[{index}], {ipa:#x}: {}", explain(errno))
+        })
     }
 
     fn check_page(&self, ipa: Address) -> Result<(), Error> {

@@ -7,6 +7,8 @@
 //!
 //! Lock order: the free list's mutex is innermost, and held for a few instructions.
 
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -17,9 +19,14 @@ use runtime::Word;
 const RESERVED_BYTES: usize = 16 << 30;
 /// Pages of one table at most, whatever their size.
 const MAX_PAGES: usize = 1 << 22;
+/// Tables of at most `1 << SMALL` entries are for exploration, which makes one for each execution: their memory is
+/// kept for the next.
+const SMALL: u32 = 3;
+/// Memories that one thread keeps.
+const KEPT: usize = 16;
 
 /// A table page of an [`Arena`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PageId(pub(crate) u32);
 
 impl PageId {
@@ -39,6 +46,15 @@ pub struct Harm {
     pub count_underflows: u64,
 }
 
+/// What a page that is taken holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Zeroes.
+    Zeroed,
+    /// Anything: the taker writes every word before the page is linked.
+    Stale,
+}
+
 /// What lies beside a page. A cache line of its own: threads that count in neighbouring tables do not share.
 #[repr(align(64))]
 struct Beside {
@@ -48,10 +64,20 @@ struct Beside {
 
 /// The pages of one table.
 pub(crate) struct Arena {
-    pages: MmapRaw,
-    beside: MmapRaw,
+    memory: ManuallyDrop<Memory>,
     entries_shift: u32,
     capacity: u32,
+    /// Words of all pages.
+    all: usize,
+    /// Whether a freed page is used again.
+    recycles: bool,
+    written: Written,
+}
+
+/// What is written as pages come and go, apart from what every access to a page reads.
+#[repr(align(64))]
+#[derive(Default)]
+struct Written {
     free: Mutex<Vec<PageId>>,
     /// Pages below this number have been used at some time.
     fresh: AtomicU32,
@@ -62,37 +88,28 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// An arena of pages of `1 << entries_shift` words.
-    pub(crate) fn new(entries_shift: u32) -> Self {
-        let page_bytes = size_of::<Word>() << entries_shift;
-        let capacity = (RESERVED_BYTES / page_bytes).min(MAX_PAGES);
-        let reserve = |bytes: usize| {
-            let mapping = MmapOptions::new().len(bytes).no_reserve_swap().map_anon();
-            MmapRaw::from(mapping.expect("address space for a table"))
-        };
-        let pages = reserve(capacity * page_bytes);
-        // Fewer faults and TLB misses where the system has huge pages; where it has not, nothing changes.
-        let _ = pages.advise(memmap2::Advice::HugePage);
+    /// An arena of pages of `1 << entries_shift` words. Where it does not recycle, a freed page stays what it was, so
+    /// that a use after free reads what was there.
+    pub(crate) fn new(entries_shift: u32, recycles: bool) -> Self {
+        let capacity = capacity(entries_shift);
         Self {
-            pages,
-            beside: reserve(capacity * size_of::<Beside>()),
+            memory: ManuallyDrop::new(Memory::of(entries_shift)),
             entries_shift,
             capacity: capacity as u32,
-            free: Mutex::new(Vec::new()),
-            fresh: AtomicU32::new(0),
-            allocated: AtomicU64::new(0),
-            freed: AtomicU64::new(0),
-            double_frees: AtomicU64::new(0),
-            count_underflows: AtomicU64::new(0),
+            all: capacity << entries_shift,
+            recycles,
+            written: Written::default(),
         }
     }
 
-    /// Takes a zeroed page with count 1; `None` when the reserve is used up.
-    pub(crate) fn take(&self) -> Option<PageId> {
-        let recycled = self.free.lock().pop();
+    /// Takes a page with count 1; `None` when the reserve is used up.
+    pub(crate) fn take(&self, content: Content) -> Option<PageId> {
+        let recycled = self.written.free.lock().pop();
         let page = match recycled {
             Some(page) => {
-                self.words(page).iter().for_each(|word| word.init(0));
+                if content == Content::Zeroed {
+                    self.words(page).iter().for_each(|word| word.init(0));
+                }
                 page
             }
             None => self.take_contiguous(1)?,
@@ -104,6 +121,7 @@ impl Arena {
     /// Takes `n` adjacent zeroed pages that were never used, each with count 1; answers the first.
     pub(crate) fn take_contiguous(&self, n: u32) -> Option<PageId> {
         let first = self
+            .written
             .fresh
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |fresh| {
                 fresh.checked_add(n).filter(|&end| end <= self.capacity)
@@ -118,27 +136,35 @@ impl Arena {
     /// Says that a page taken before becomes a table page.
     pub(crate) fn commit(&self, page: PageId) {
         self.beside(page).in_use.store(1, Ordering::Relaxed);
-        self.allocated.fetch_add(1, Ordering::Relaxed);
+        self.written.allocated.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Frees a table page. A page that is free already is left alone, and counted as harm.
-    pub(crate) fn free(&self, page: PageId) {
-        if self.beside(page).in_use.swap(0, Ordering::Relaxed) == 0 {
-            self.double_frees.fetch_add(1, Ordering::Relaxed);
-            return;
+    /// Frees table pages. A page that is free already is left alone, and counted as harm.
+    pub(crate) fn free(&self, pages: &[PageId]) {
+        let mut list = self.written.free.lock();
+        let mut freed = 0;
+        for &page in pages {
+            if self.beside(page).in_use.swap(0, Ordering::Relaxed) != 0 {
+                freed += 1;
+                if self.recycles {
+                    list.push(page);
+                }
+            }
         }
-        self.freed.fetch_add(1, Ordering::Relaxed);
-        self.give_back(page);
+        self.written.freed.fetch_add(freed as u64, Ordering::Relaxed);
+        if freed < pages.len() {
+            self.written.double_frees.fetch_add((pages.len() - freed) as u64, Ordering::Relaxed);
+        }
     }
 
     /// Gives back a page that was taken and never committed.
     pub(crate) fn give_back(&self, page: PageId) {
-        self.free.lock().push(page);
+        self.written.free.lock().push(page);
     }
 
     /// Records that a count was dropped below zero.
     pub(crate) fn count_underflow(&self) {
-        self.count_underflows.fetch_add(1, Ordering::Relaxed);
+        self.written.count_underflows.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The entries of a page.
@@ -152,9 +178,37 @@ impl Arena {
         // page-aligned; `Word` is a transparent AtomicU64, valid for every bit pattern, and never accessed
         // but atomically, so sharing it between threads is sound.
         unsafe {
-            let first = self.pages.as_ptr().cast::<Word>().add((page.0 as usize) << self.entries_shift);
+            let first =
+                self.memory.pages.as_ptr().cast::<Word>().add((page.0 as usize) << self.entries_shift);
             std::slice::from_raw_parts(first, entries)
         }
+    }
+
+    /// The entry of a page whose number is `index`, modulo the entries of a page.
+    #[inline]
+    #[allow(unsafe_code, clippy::cast_ptr_alignment)] // a mapping starts page-aligned
+    pub(crate) fn word(&self, page: PageId, index: u64) -> &Word {
+        debug_assert!(page.0 < self.capacity);
+        let index = index as usize & ((1 << self.entries_shift) - 1);
+        // SAFETY: as in `words`, of which this is the element `index`, below their number.
+        unsafe {
+            &*self.memory.pages.as_ptr().cast::<Word>().add((page.0 as usize) << self.entries_shift | index)
+        }
+    }
+
+    /// The entries of all pages that the arena may ever have; those of page `n` begin at `n << entries_shift`.
+    #[inline]
+    #[allow(unsafe_code, clippy::cast_ptr_alignment)] // a mapping starts page-aligned
+    pub(crate) fn all_words(&self) -> &[Word] {
+        // SAFETY: as in `words`, for the whole mapping.
+        unsafe { std::slice::from_raw_parts(self.memory.pages.as_ptr().cast::<Word>(), self.all) }
+    }
+
+    /// The page that has the entry of this number.
+    #[inline]
+    pub(crate) fn page_of(&self, word: usize) -> PageId {
+        debug_assert!(word < self.all);
+        PageId((word >> self.entries_shift) as u32)
     }
 
     /// The reference count of a page.
@@ -169,16 +223,21 @@ impl Arena {
         (number < u64::from(self.capacity)).then_some(PageId(number as u32))
     }
 
+    /// Bytes of a page, with what lies beside it.
+    pub(crate) fn bytes_a_page(&self) -> u64 {
+        ((size_of::<Word>() << self.entries_shift) + size_of::<Beside>()) as u64
+    }
+
     /// Table pages that were allocated and freed so far.
     pub(crate) fn totals(&self) -> (u64, u64) {
-        (self.allocated.load(Ordering::Relaxed), self.freed.load(Ordering::Relaxed))
+        (self.written.allocated.load(Ordering::Relaxed), self.written.freed.load(Ordering::Relaxed))
     }
 
     /// What went wrong so far.
     pub(crate) fn harm(&self) -> Harm {
         Harm {
-            double_frees: self.double_frees.load(Ordering::Relaxed),
-            count_underflows: self.count_underflows.load(Ordering::Relaxed),
+            double_frees: self.written.double_frees.load(Ordering::Relaxed),
+            count_underflows: self.written.count_underflows.load(Ordering::Relaxed),
         }
     }
 
@@ -188,6 +247,70 @@ impl Arena {
         debug_assert!(page.0 < self.capacity);
         // SAFETY: as in `words`; `Beside` consists of atomics, for which the mapping's zero bytes are valid,
         // and 64 divides the address of each, as a mapping starts page-aligned.
-        unsafe { &*self.beside.as_ptr().cast::<Beside>().add(page.0 as usize) }
+        unsafe { &*self.memory.beside.as_ptr().cast::<Beside>().add(page.0 as usize) }
+    }
+}
+
+impl Drop for Arena {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        if self.entries_shift <= SMALL {
+            for page in (0..self.written.fresh.load(Ordering::Relaxed)).map(PageId) {
+                self.words(page).iter().for_each(|word| word.init(0));
+                self.beside(page).count.init(0);
+                self.beside(page).in_use.store(0, Ordering::Relaxed);
+            }
+        }
+        // SAFETY: the arena is being dropped, and nothing uses its memory after this.
+        let memory = unsafe { ManuallyDrop::take(&mut self.memory) };
+        if self.entries_shift <= SMALL {
+            let keep =
+                |kept: &mut Vec<_>| (kept.len() < KEPT).then(|| kept.push((self.entries_shift, memory)));
+            let _ = SPARE.try_with(|spare| keep(&mut spare.borrow_mut()));
+        }
+    }
+}
+
+/// Pages of an arena, whatever it is used for.
+fn capacity(entries_shift: u32) -> usize {
+    (RESERVED_BYTES / (size_of::<Word>() << entries_shift)).min(MAX_PAGES)
+}
+
+/// The mappings of an arena: all zeroes.
+struct Memory {
+    pages: MmapRaw,
+    beside: MmapRaw,
+}
+
+thread_local! {
+    /// Memory of small tables that are gone, with the entries of their pages.
+    static SPARE: RefCell<Vec<(u32, Memory)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Memory {
+    fn of(entries_shift: u32) -> Self {
+        if entries_shift <= SMALL {
+            let spare = SPARE.with_borrow_mut(|spare| {
+                let fits = spare.iter().rposition(|(shift, _)| *shift == entries_shift)?;
+                Some(spare.swap_remove(fits).1)
+            });
+            return spare.unwrap_or_else(|| Self::reserve(entries_shift));
+        }
+        let memory = Self::reserve(entries_shift);
+        // Fewer faults and TLB misses where the system has huge pages; where it has not, nothing changes.
+        let _ = memory.pages.advise(memmap2::Advice::HugePage);
+        memory
+    }
+
+    fn reserve(entries_shift: u32) -> Self {
+        let reserve = |bytes: usize| {
+            let mapping = MmapOptions::new().len(bytes).no_reserve_swap().map_anon();
+            MmapRaw::from(mapping.expect("address space for a table"))
+        };
+        let pages = capacity(entries_shift);
+        Self {
+            pages: reserve(pages * (size_of::<Word>() << entries_shift)),
+            beside: reserve(pages * size_of::<Beside>()),
+        }
     }
 }

@@ -60,6 +60,40 @@ impl FromStr for Granule {
     }
 }
 
+/// How the table's entries are visited. Both leave the same table behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WalkerKind {
+    /// Entry by entry, as the kernel does: the subject of study.
+    #[default]
+    Upstream,
+    /// As a library can that knows its own structure: see the module `fast`.
+    Fast,
+}
+
+impl WalkerKind {
+    /// Both walkers.
+    pub const ALL: [Self; 2] = [Self::Upstream, Self::Fast];
+}
+
+impl fmt::Display for WalkerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Upstream => "upstream",
+            Self::Fast => "fast",
+        })
+    }
+}
+
+impl FromStr for WalkerKind {
+    type Err = ConfigError;
+
+    /// Reads `upstream` or `fast`.
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let named = |walker: &Self| walker.to_string() == text;
+        Self::ALL.into_iter().find(named).ok_or_else(|| ConfigError::Walker(text.to_owned()))
+    }
+}
+
 /// The request for a table. [`Config::geometry`] says whether it can be met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::struct_excessive_bools)] // each is a feature bit of the architecture
@@ -87,6 +121,8 @@ pub struct Config {
     pub force_pte: bool,
     /// Log the maintenance of caches too.
     pub cmo: bool,
+    /// How the table is walked.
+    pub walker: WalkerKind,
 }
 
 impl Default for Config {
@@ -96,7 +132,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A table as a current machine would have it: FWB, XNX and TLB range invalidation.
+    /// A table as a current machine would have it, FWB, XNX and TLB range invalidation, walked as the kernel does.
     pub const fn new(granule: Granule, ipa_bits: u32) -> Self {
         Self {
             granule,
@@ -110,6 +146,7 @@ impl Config {
             as_s1: false,
             force_pte: false,
             cmo: false,
+            walker: WalkerKind::Upstream,
         }
     }
 
@@ -125,6 +162,9 @@ pub enum ConfigError {
     /// Not a granule of the architecture.
     #[error("granule {0:?} is not one of 4K, 16K, 64K")]
     Granule(String),
+    /// Not a walker.
+    #[error("walker {0:?} is not one of upstream, fast")]
+    Walker(String),
     /// An IPA size outside what the granule and the features allow.
     #[error("ipa_bits {value} is outside {min} to {max} ({why})")]
     IpaBits {

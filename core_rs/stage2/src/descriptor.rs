@@ -17,8 +17,6 @@ pub(crate) const AF: u64 = 1 << 10;
 const XN_SHIFT: u32 = 53;
 pub(crate) const XN: u64 = 3 << XN_SHIFT;
 pub(crate) const SW: u64 = 0xf << 55;
-/// The upper and lower attributes of a leaf.
-const LEAF_ATTRIBUTES: u64 = (0xffc) | (0x3fff << 50);
 /// What `relax_perms` and a fault may change without break-before-make.
 const PERMISSIONS: u64 = S2AP_R | S2AP_W | XN;
 
@@ -84,6 +82,9 @@ pub struct Encoding {
     normal: u64,
     normal_nc: u64,
     device: u64,
+    /// The attributes of a new leaf by the low bits of its [`Prot`], without software bits; 0 where they do not go
+    /// together.
+    attributes_of: [u64; 64],
 }
 
 impl Encoding {
@@ -102,7 +103,7 @@ impl Encoding {
             (false, true) => (0xf, 0xf, 0xf),
             (true, true) => (0x7, 0x7, 0x7),
         };
-        Self {
+        let mut encoding = Self {
             address: (1 << top) - (1 << page_shift),
             high,
             shareability: if lpa2 { 0 } else { SH_INNER },
@@ -110,7 +111,13 @@ impl Encoding {
             normal: normal << MEMATTR_SHIFT,
             normal_nc: normal_nc << MEMATTR_SHIFT,
             device: device << MEMATTR_SHIFT,
+            attributes_of: [0; 64],
+        };
+        for bits in 0..64 {
+            let attributes = encoding.attributes_for(Prot::from_bits_truncate(bits));
+            encoding.attributes_of[bits as usize] = attributes.unwrap_or(0);
         }
+        encoding
     }
 
     /// The address bits of a descriptor that points to `pa`.
@@ -133,6 +140,12 @@ impl Encoding {
         }
     }
 
+    /// The address that a table descriptor points to. Tables lie low: their addresses have no high bits.
+    #[inline]
+    pub(crate) const fn table_pa(&self, desc: u64) -> u64 {
+        desc & self.address
+    }
+
     /// The bits of a descriptor that are not address.
     pub const fn attributes(&self, desc: u64) -> u64 {
         let high = match self.high {
@@ -148,15 +161,23 @@ impl Encoding {
         self.encode_pa(pa) | VALID | TYPE
     }
 
-    /// A leaf of `level`: a block, or a page at the last level.
+    /// A leaf of `level`: a block, or a page at the last level. `attributes` are of [`Encoding::leaf_attributes`].
     #[inline]
     pub(crate) const fn leaf(&self, pa: u64, attributes: u64, level: i8) -> u64 {
         let kind = if level == LAST_LEVEL { VALID | TYPE } else { VALID };
-        self.encode_pa(pa) | attributes & LEAF_ATTRIBUTES | kind
+        self.encode_pa(pa) | attributes | kind
     }
 
     /// The attributes of a new leaf, accessed already.
+    #[inline]
     pub(crate) fn leaf_attributes(&self, prot: Prot) -> Result<u64, Errno> {
+        match self.attributes_of[(prot.bits() & 63) as usize] {
+            0 => Err(Errno::Inval),
+            attributes => Ok(attributes | (prot & Prot::SW).bits()),
+        }
+    }
+
+    fn attributes_for(&self, prot: Prot) -> Result<u64, Errno> {
         let device = prot.contains(Prot::DEVICE);
         let normal_nc = prot.contains(Prot::NORMAL_NC);
         if (device || normal_nc) && prot.intersects(Prot::X) || device && normal_nc {
@@ -169,7 +190,7 @@ impl Encoding {
         };
         let read = if prot.contains(Prot::R) { S2AP_R } else { 0 };
         let write = if prot.contains(Prot::W) { S2AP_W } else { 0 };
-        Ok(memory | self.xn(prot)? | read | write | self.shareability | AF | (prot & Prot::SW).bits())
+        Ok(memory | self.xn(prot)? | read | write | self.shareability | AF)
     }
 
     /// The execute-never field; EL1 and EL0 apart only with `FEAT_XNX`.

@@ -1,5 +1,6 @@
 //! What the calling task brings to an operation.
 
+use crate::fast::WalkCache;
 use crate::maintenance::{Maintenance, NoLog};
 use crate::memcache::MemoryCache;
 
@@ -11,11 +12,13 @@ pub struct Env<L = NoLog> {
     pub memcache: MemoryCache,
     /// Where invalidations and cache maintenance go.
     pub log: L,
+    /// Where the `fast` walker was last.
+    pub(crate) walk_cache: WalkCache,
 }
 
 impl<L: Maintenance> Env<L> {
     /// An unlimited page cache and `log`.
     pub fn new(log: L) -> Self {
-        Self { memcache: MemoryCache::unlimited(), log }
+        Self { memcache: MemoryCache::unlimited(), log, walk_cache: WalkCache::default() }
     }
 }

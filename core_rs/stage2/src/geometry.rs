@@ -12,6 +12,16 @@ const CONCATENATION_BITS: u32 = 4;
 /// The least IPA size that KVM offers.
 const MIN_IPA_BITS: u32 = 32;
 
+/// Shapes that are worth code of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// The root at level 1, as with 40 IPA bits.
+    ThreeLevelsOf4K,
+    /// The root at level 0, as with 48 IPA bits.
+    FourLevelsOf4K,
+    Other,
+}
+
 /// The shape of a table.
 ///
 /// ```
@@ -26,6 +36,8 @@ pub struct Geometry {
     level_bits: u32,
     ipa_bits: u32,
     start_level: i8,
+    start_shift: u32,
+    shape: Shape,
     root_pages: usize,
     min_block_level: i8,
 }
@@ -47,6 +59,8 @@ impl Geometry {
             level_bits,
             ipa_bits: config.ipa_bits,
             start_level: 0,
+            start_shift: 0,
+            shape: Shape::Other,
             root_pages: 1,
             min_block_level: config.granule.min_block_level(),
         };
@@ -60,6 +74,12 @@ impl Geometry {
                 max: greatest,
             });
         }
+        geometry.start_shift = geometry.level_shift(geometry.start_level);
+        geometry.shape = match (page_shift, level_bits, geometry.start_level) {
+            (12, 9, 1) => Shape::ThreeLevelsOf4K,
+            (12, 9, 0) => Shape::FourLevelsOf4K,
+            _ => Shape::Other,
+        };
         let above = geometry.level_shift(geometry.start_level - 1);
         geometry.root_pages = 1 << config.ipa_bits.saturating_sub(above);
         Ok(geometry)
@@ -134,6 +154,23 @@ impl Geometry {
     #[inline]
     pub const fn start_level(&self) -> i8 {
         self.start_level
+    }
+
+    /// log2 of the bytes that one entry of the root maps.
+    #[inline]
+    pub(crate) const fn start_shift(&self) -> u32 {
+        self.start_shift
+    }
+
+    #[inline]
+    pub(crate) const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// log2 of the bytes that a last-level table maps.
+    #[inline]
+    pub(crate) const fn last_table_shift(&self) -> u32 {
+        self.page_shift + self.level_bits
     }
 
     /// Table pages that form the root, contiguous.

@@ -77,7 +77,12 @@ pub struct TableStats {
 
 impl<R: Runtime> Table<R> {
     /// The last descriptor on the way to `ipa` (`kvm_pgtable_get_leaf`).
+    #[inline]
     pub fn get_leaf(&self, ipa: u64) -> Result<Leaf, Errno> {
+        let inner = &*self.inner;
+        if inner.is_fast() {
+            return inner.find(ipa);
+        }
         let mut last = Last(Leaf { level: 0, desc: 0 });
         let mut env = Env::<NoLog>::default();
         Walker::walk(&self.inner, &mut env, Walk::Exclusive, (ipa, 1), &mut last)?;

@@ -30,13 +30,16 @@
 //! included. What is not: nothing here checks that a lock is held.
 
 mod arena;
+mod columns;
 mod config;
 mod descriptor;
 mod env;
 mod errno;
+mod fast;
 mod geometry;
 mod inspect;
 mod maintenance;
+mod many;
 mod memcache;
 mod ops;
 mod prot;
@@ -46,13 +49,15 @@ mod table;
 mod walk;
 
 pub use arena::{Harm, PageId};
-pub use config::{Config, ConfigError, Granule};
+pub use columns::{Bits, Leaves, Names};
+pub use config::{Config, ConfigError, Granule, WalkerKind};
 pub use descriptor::{Encoding, access, execute, is_table, is_valid};
 pub use env::Env;
 pub use errno::Errno;
 pub use geometry::{Geometry, LAST_LEVEL};
 pub use inspect::{Entry, Kind, Leaf, TableStats};
 pub use maintenance::{Event, EventCounts, EventLog, Maintenance, NoLog, Tlbi};
+pub use many::{Found, Stopped};
 pub use memcache::MemoryCache;
 pub use prot::Prot;
 pub use ptdump::DumpRange;

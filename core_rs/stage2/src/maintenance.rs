@@ -30,6 +30,37 @@ pub enum Tlbi {
     Vmid,
 }
 
+impl Tlbi {
+    /// Whether whatever `other` invalidates is invalidated by this too, with pages of `page_size` bytes.
+    ///
+    /// ```
+    /// use stage2::Tlbi;
+    /// let table = Tlbi::Ipa { ipa: 0x20_0000, level: None };
+    /// assert!(Tlbi::Range { ipa: 0, pages: 1024 }.includes(table, 4096));
+    /// assert!(!Tlbi::Range { ipa: 0, pages: 512 }.includes(table, 4096));
+    /// ```
+    pub fn includes(self, other: Self, page_size: u64) -> bool {
+        let page = |ipa: u64| ipa / page_size;
+        match (self, other) {
+            (Self::Vmid, _) => true,
+            (Self::Range { ipa, pages }, Self::Range { ipa: first, pages: n }) => {
+                page(ipa) <= page(first) && page(first) + n <= page(ipa) + pages
+            }
+            (Self::Range { ipa, pages }, Self::Ipa { ipa: at, .. } | Self::IpaNsh { ipa: at, .. }) => {
+                (page(ipa)..page(ipa) + pages).contains(&page(at))
+            }
+            (
+                Self::Ipa { ipa, level },
+                Self::Ipa { ipa: at, level: hint } | Self::IpaNsh { ipa: at, level: hint },
+            )
+            | (Self::IpaNsh { ipa, level }, Self::IpaNsh { ipa: at, level: hint }) => {
+                page(ipa) == page(at) && (level.is_none() || level == hint)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Something an operation caused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::arena::{Arena, PageId};
+use crate::arena::{Arena, Content, PageId};
 
 /// A cache of zeroed pages. How many may be taken and how many lie ready are two things: [`limited`]
 /// says the first, [`Table::top_up`](crate::Table::top_up) does the second.
@@ -51,12 +51,12 @@ impl MemoryCache {
     }
 
     /// Takes a page for a table of `arena`.
-    pub(crate) fn take(&mut self, arena: &Arc<Arena>) -> Option<PageId> {
+    pub(crate) fn take(&mut self, arena: &Arc<Arena>, content: Content) -> Option<PageId> {
         if self.left == Some(0) || self.fail_after == Some(0) {
             return None;
         }
         let page = if self.is_of(arena) { self.ready.pop() } else { None };
-        let page = page.or_else(|| arena.take())?;
+        let page = page.or_else(|| arena.take(content))?;
         self.left = self.left.map(|left| left - 1);
         self.fail_after = self.fail_after.map(|left| left - 1);
         Some(page)
@@ -69,7 +69,7 @@ impl MemoryCache {
             self.arena = Some(Arc::clone(arena));
         }
         while self.ready.len() < n {
-            match arena.take() {
+            match arena.take(Content::Zeroed) {
                 Some(page) => self.ready.push(page),
                 None => return false,
             }

@@ -6,14 +6,15 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use runtime::{Access, Object, Runtime, Site, Word, site};
 
-use crate::arena::{Arena, Harm, PageId};
-use crate::config::{Config, ConfigError};
-use crate::descriptor::Encoding;
+use crate::arena::{Arena, Content, Harm, PageId};
+use crate::config::{Config, ConfigError, WalkerKind};
+use crate::descriptor::{Encoding, is_table};
 use crate::env::Env;
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, LAST_LEVEL};
 use crate::maintenance::{Event, Maintenance, Tlbi};
 use crate::memcache::MemoryCache;
 
@@ -47,6 +48,10 @@ pub(crate) struct Inner<R> {
     pub(crate) arena: Arc<Arena>,
     /// 0 when there is no root, else the number of the first root page plus 1 (`pgt->pgd`).
     root: Word,
+    /// Tells this table from every other of the process, for a [`WalkCache`](crate::fast::WalkCache).
+    pub(crate) id: u64,
+    /// Raised whenever a table page is unlinked, before it may be freed. The `upstream` walker needs none.
+    generation: Word,
     runtime: PhantomData<R>,
 }
 
@@ -59,8 +64,10 @@ impl<R: Runtime> Table<R> {
                 config,
                 geometry,
                 encoding: Encoding::of(&config),
-                arena: Arc::new(Arena::new(geometry.level_bits())),
+                arena: Arc::new(Arena::new(geometry.level_bits(), R::REUSES_MEMORY)),
                 root: Word::new(0),
+                id: next_id(),
+                generation: Word::new(0),
                 runtime: PhantomData,
             }),
         };
@@ -125,6 +132,11 @@ impl<R: Runtime> Table<R> {
         allocated - freed
     }
 
+    /// Bytes that the table pages in use take, with what lies beside them.
+    pub fn memory_bytes(&self) -> u64 {
+        self.live_pages() * self.inner.arena.bytes_a_page()
+    }
+
     /// What went wrong in the bookkeeping of pages.
     pub fn harm(&self) -> Harm {
         self.inner.arena.harm()
@@ -135,6 +147,11 @@ impl<R: Runtime> Table<R> {
     pub fn top_up(&self, cache: &mut MemoryCache, n: usize) -> bool {
         cache.top_up(&self.inner.arena, n)
     }
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl<R: Runtime> Inner<R> {
@@ -150,15 +167,16 @@ impl<R: Runtime> Inner<R> {
     pub(crate) fn free_root(&self) {
         let Some(first) = self.root() else { return };
         for page in first.0..first.0 + self.geometry.root_pages() as u32 {
-            self.end(PageId(page), site!("kvm_s2_free_pages_exact"));
+            self.end(&[PageId(page)], site!("kvm_s2_free_pages_exact"));
         }
         R::store(&self.root, 0, Access::Plain, site!("kvm_pgtable_stage2_destroy_pgd:pgd"));
+        self.unlinked();
     }
 
     /// The page that a table descriptor points to.
     #[inline]
     pub(crate) fn child(&self, desc: u64) -> PageId {
-        let number = self.encoding.decode_pa(desc) >> self.geometry.page_shift();
+        let number = self.encoding.table_pa(desc) >> self.geometry.page_shift();
         self.arena.page_at(number).expect("a table descriptor points into the arena")
     }
 
@@ -167,9 +185,47 @@ impl<R: Runtime> Inner<R> {
         self.encoding.table(u64::from(page.0) << self.geometry.page_shift())
     }
 
+    /// Whether the `fast` walker has the table.
+    #[inline]
+    pub(crate) fn is_fast(&self) -> bool {
+        self.config.walker == WalkerKind::Fast
+    }
+
+    /// The generation of the table's structure: as long as it stays, no table page was unlinked.
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        R::load(&self.generation, Access::Ordered, site!("walk_cache:generation"))
+    }
+
+    /// Says that a table page is unlinked: when the entry no longer leads to it, nothing else stands in its place
+    /// yet, and it is not freed.
+    #[inline]
+    pub(crate) fn unlinked(&self) {
+        if self.is_fast() {
+            R::fetch_add(&self.generation, 1, site!("walk_cache:invalidate"));
+        }
+    }
+
     /// Allocates a table page from the caller's cache.
     pub(crate) fn zalloc<L>(&self, env: &mut Env<L>) -> Option<PageId> {
-        let page = env.memcache.take(&self.arena)?;
+        self.alloc(env, Content::Zeroed)
+    }
+
+    /// Allocates a last-level table that holds `leaves`, a count for each.
+    pub(crate) fn alloc_filled<L>(
+        &self,
+        env: &mut Env<L>,
+        leaves: impl Iterator<Item = u64>,
+    ) -> Option<PageId> {
+        let page = self.alloc(env, Content::Stale)?;
+        let words = self.arena.words(page);
+        self.get_many(page, words.len() as u64);
+        words.iter().zip(leaves).for_each(|(word, leaf)| word.init(leaf));
+        Some(page)
+    }
+
+    fn alloc<L>(&self, env: &mut Env<L>, content: Content) -> Option<PageId> {
+        let page = env.memcache.take(&self.arena, content)?;
         self.begin(page, site!("stage2_memcache_zalloc_page"));
         Some(page)
     }
@@ -190,7 +246,7 @@ impl<R: Runtime> Inner<R> {
     pub(crate) fn put(&self, page: PageId, shared: bool) {
         let (count, site) = (self.arena.count(page), site!("put_page"));
         match if shared { R::fetch_sub(count, 1, site) } else { R::sub_exclusive(count, 1, site) } {
-            1 => self.end(page, site!("put_page:free")),
+            1 => self.end(&[page], site!("put_page:free")),
             0 => {
                 R::fetch_add(count, 1, site!("put_page:underflow"));
                 self.arena.count_underflow();
@@ -199,7 +255,22 @@ impl<R: Runtime> Inner<R> {
         }
     }
 
+    /// Takes `n` counts at once; the walk is exclusive.
+    #[inline]
+    pub(crate) fn get_many(&self, page: PageId, n: u64) {
+        R::add_exclusive(self.arena.count(page), n, site!("get_page:many"));
+    }
+
+    /// Drops `n` counts of a table page that keeps at least one; the walk is exclusive.
+    #[inline]
+    pub(crate) fn put_many(&self, page: PageId, n: u64) {
+        if n > 0 {
+            R::sub_exclusive(self.arena.count(page), n, site!("put_page:many"));
+        }
+    }
+
     /// The count of a table page.
+    #[inline]
     pub(crate) fn count(&self, page: PageId) -> u64 {
         R::load(self.arena.count(page), Access::Marked, site!("page_count"))
     }
@@ -209,14 +280,25 @@ impl<R: Runtime> Inner<R> {
         self.config.tlb_range && self.config.fwb
     }
 
+    /// The pages that a walk over `[ipa, ipa + size)` touches, and those that the range itself touches.
+    pub(crate) fn touched(&self, ipa: u64, size: u64) -> (u64, u64) {
+        let start = self.geometry.page_down(ipa);
+        (start, self.geometry.page_up(ipa + size) - start)
+    }
+
+    /// Whether the data cache is cleaned, and recorded, behind what is unmapped.
+    #[inline]
+    pub(crate) fn cleans_removed(&self) -> bool {
+        self.config.cmo && !self.config.fwb
+    }
+
     /// Invalidates a range: in pieces as large as the instruction allows, or everything where it is missing.
     pub(crate) fn tlbi_range<L: Maintenance>(&self, env: &mut Env<L>, ipa: u64, size: u64) {
-        let site = site!("kvm_tlb_flush_vmid_range");
         if !self.config.tlb_range {
-            R::tlb_invalidate(0, 1 << self.geometry.ipa_bits(), site);
-            env.log.log(Event::Tlbi(Tlbi::Vmid));
+            self.tlbi_all(env);
             return;
         }
+        let site = site!("kvm_tlb_flush_vmid_range");
         let (mut ipa, mut left) = (ipa, size >> self.geometry.page_shift());
         while left > 0 {
             let pages = left.min(MAX_TLBI_RANGE_PAGES);
@@ -227,15 +309,48 @@ impl<R: Runtime> Inner<R> {
         }
     }
 
+    /// Invalidates a range with one instruction: everything where one cannot cover it.
+    pub(crate) fn tlbi_once<L: Maintenance>(&self, env: &mut Env<L>, ipa: u64, size: u64) {
+        if size >> self.geometry.page_shift() > MAX_TLBI_RANGE_PAGES {
+            self.tlbi_all(env);
+        } else {
+            self.tlbi_range(env, ipa, size);
+        }
+    }
+
+    pub(crate) fn tlbi_all<L: Maintenance>(&self, env: &mut Env<L>) {
+        R::tlb_invalidate(0, 1 << self.geometry.ipa_bits(), site!("kvm_tlb_flush_vmid"));
+        env.log.log(Event::Tlbi(Tlbi::Vmid));
+    }
+
+    /// Puts the table `page` of `level` and all tables below it into `pages`, parents first. Leaves of the last level
+    /// are not looked at.
+    pub(crate) fn subtree(&self, page: PageId, level: i8, pages: &mut Vec<PageId>) {
+        pages.push(page);
+        let mut left = if level < LAST_LEVEL { self.count(page).saturating_sub(1) } else { 0 };
+        for word in self.arena.words(page) {
+            if left == 0 {
+                return;
+            }
+            let desc = R::load(word, Access::Marked, site!("kvm_pgtable_visit:read"));
+            left -= u64::from(desc != 0);
+            if is_table(desc, level) {
+                self.subtree(self.child(desc), level + 1, pages);
+            }
+        }
+    }
+
     fn begin(&self, page: PageId, site: Site) {
         self.arena.commit(page);
         R::allocated(self.object(page), site);
     }
 
     #[cold]
-    fn end(&self, page: PageId, site: Site) {
-        R::freed(self.object(page), site);
-        self.arena.free(page);
+    pub(crate) fn end(&self, pages: &[PageId], site: Site) {
+        for &page in pages {
+            R::freed(self.object(page), site);
+        }
+        self.arena.free(pages);
     }
 
     fn object(&self, page: PageId) -> Object<'_> {

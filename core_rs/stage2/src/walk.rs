@@ -4,6 +4,8 @@
 //! (`leaf`, everything else) and after its subtree (`post`, tables). After `pre` or `leaf` the entry is read
 //! again, so that a walk goes on into a table that the visitor has just installed.
 //!
+//! That is the `upstream` walker; `fast` goes over the same entries by other ways, with the same visitors.
+//!
 //! Locking is the caller's. An exclusive walk stores plainly, under `mmu_lock` held for write; a shared walk
 //! runs under `mmu_lock` held for read, opens an RCU section of its own, and changes an entry only by
 //! compare-and-exchange against the value it read; losing is [`Errno::Again`]. Nobody waits inside a walk.
@@ -14,6 +16,7 @@ use crate::arena::PageId;
 use crate::descriptor::is_table;
 use crate::env::Env;
 use crate::errno::Errno;
+use crate::geometry::LAST_LEVEL;
 use crate::maintenance::{Event, Maintenance, Tlbi};
 use crate::table::Inner;
 
@@ -52,6 +55,73 @@ pub(crate) trait Visitor<R: Runtime, L: Maintenance> {
     fn post(&mut self, _: &mut Walker<'_, R, L>, _: &Visit<'_>) -> Result<(), Errno> {
         Ok(())
     }
+
+    /// Whether a visit to a zero entry has no effect, so that the `fast` walker may pass over them.
+    const SKIPS_EMPTY: bool = false;
+
+    /// A run of last-level entries in an exclusive walk of the `fast` walker: whatever `leaf` would do to them.
+    fn run(&mut self, walker: &mut Walker<'_, R, L>, run: &Run<'_>) -> Result<(), Errno> {
+        run.visits::<R>().try_for_each(|at| ignore_again::<R, L, Self>(self.leaf(walker, &at)))
+    }
+
+    /// An entry above the last level whose whole reach an exclusive walk of the `fast` walker covers. Answers
+    /// whether it has been dealt with, and all below it.
+    fn whole(&mut self, _: &mut Walker<'_, R, L>, _: &Visit<'_>) -> Result<bool, Errno> {
+        Ok(false)
+    }
+}
+
+/// Neighbouring entries of one last-level table.
+pub(crate) struct Run<'a> {
+    pub(crate) words: &'a [Word],
+    /// The table page that holds them.
+    pub(crate) page: PageId,
+    /// Where the walk stands at the first.
+    pub(crate) ipa: u64,
+    pub(crate) page_size: u64,
+}
+
+impl<'a> Run<'a> {
+    /// The run without its first `n` entries.
+    pub(crate) fn after(&self, n: usize) -> Self {
+        Self { words: &self.words[n..], ipa: self.ipa + n as u64 * self.page_size, ..*self }
+    }
+
+    /// Fills entries with `leaves` as far as they are empty; answers how many were.
+    pub(crate) fn fill<R: Runtime>(&self, leaves: impl Iterator<Item = u64>) -> usize {
+        let mut filled = 0;
+        for (word, leaf) in self.words.iter().zip(leaves) {
+            if R::load(word, Access::Marked, site!("kvm_pgtable_visit:read")) != 0 {
+                break;
+            }
+            R::store(word, leaf, Access::Ordered, site!("stage2_make_pte"));
+            filled += 1;
+        }
+        filled
+    }
+
+    /// The entries one by one, each read when its turn comes.
+    pub(crate) fn visits<R: Runtime>(&self) -> impl Iterator<Item = Visit<'a>> {
+        let (page, page_size, first) = (self.page, self.page_size, self.ipa);
+        self.words.iter().enumerate().map(move |(index, word)| Visit {
+            word,
+            page,
+            old: R::load(word, Access::Marked, site!("kvm_pgtable_visit:read")),
+            ipa: first + index as u64 * page_size,
+            level: LAST_LEVEL,
+        })
+    }
+}
+
+/// The result of a visit, as the walk goes on with it.
+#[inline]
+pub(crate) fn ignore_again<R: Runtime, L: Maintenance, V: Visitor<R, L> + ?Sized>(
+    result: Result<(), Errno>,
+) -> Result<(), Errno> {
+    match result {
+        Err(Errno::Again) if V::IGNORE_AGAIN => Ok(()),
+        result => result,
+    }
 }
 
 /// One walk over `[start, end)`.
@@ -65,6 +135,7 @@ pub(crate) struct Walker<'a, R: Runtime, L> {
 
 impl<'a, R: Runtime, L: Maintenance> Walker<'a, R, L> {
     /// Walks the pages that `[ipa, ipa + size)` touches, rounded as upstream rounds.
+    #[inline]
     pub(crate) fn walk<V: Visitor<R, L>>(
         table: &'a Inner<R>,
         env: &'a mut Env<L>,
@@ -83,10 +154,15 @@ impl<'a, R: Runtime, L: Maintenance> Walker<'a, R, L> {
         let shared = kind == Walk::Shared;
         let _section = shared.then(|| R::rcu_read(site!("kvm_pgtable_walk_begin")));
         let mut walker = Self { table, env, shared, start, end };
-        let mut ipa = start;
-        while ipa < end {
+        if table.is_fast() { walker.walk_fast(visitor, root) } else { walker.walk_upstream(visitor, root) }
+    }
+
+    fn walk_upstream<V: Visitor<R, L>>(&mut self, visitor: &mut V, root: PageId) -> Result<(), Errno> {
+        let geometry = &self.table.geometry;
+        let mut ipa = self.start;
+        while ipa < self.end {
             let page = root.plus(geometry.root_index(ipa) as u32);
-            ipa = walker.table_page(visitor, page, geometry.start_level(), ipa)?;
+            ipa = self.table_page(visitor, page, geometry.start_level(), ipa)?;
         }
         Ok(())
     }
@@ -101,7 +177,11 @@ impl<'a, R: Runtime, L: Maintenance> Walker<'a, R, L> {
         visitor: &mut V,
     ) -> Result<(), Errno> {
         let end = table.geometry.granule_size(level - 1);
-        Self { table, env, shared: false, start: 0, end }.table_page(visitor, page, level, 0).map(|_| ())
+        let mut walker = Self { table, env, shared: false, start: 0, end };
+        if table.is_fast() {
+            return walker.table_page_fast(visitor, page, level, 0).map(drop);
+        }
+        walker.table_page(visitor, page, level, 0).map(drop)
     }
 
     /// Visits the entries of a table page from the one that maps `ipa` on; answers where the walk stands then.
@@ -151,10 +231,7 @@ impl<'a, R: Runtime, L: Maintenance> Walker<'a, R, L> {
         if let Some(result) = visited {
             at.old = R::load(word, Access::Marked, site!("kvm_pgtable_visit:reread"));
             table = is_table(at.old, level);
-            match result {
-                Err(Errno::Again) if V::IGNORE_AGAIN => {}
-                result => result?,
-            }
+            ignore_again::<R, L, V>(result)?;
         }
         if !table {
             return Ok(next);

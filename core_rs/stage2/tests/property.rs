@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use runtime::native::Native;
 use runtime::{Runtime as _, site};
 use stage2::{
-    Config, Entry, Env, Errno, Event, EventLog, Granule, Harm, Kind, LAST_LEVEL, PageId, Prot, Table, Tlbi,
-    Walk, access,
+    Config, Entry, Env, Errno, Event, EventLog, Found, Granule, Harm, Kind, LAST_LEVEL, PageId, Prot,
+    Stopped, Table, Tlbi, Walk, WalkerKind, access,
 };
 
 /// What the model keeps of a leaf.
@@ -191,6 +191,34 @@ impl Model<'_> {
         any
     }
 
+    /// Applies an operation to the table alone; answers what it answers.
+    fn carry_out(&self, env: &mut Env<EventLog>, op: &Op) -> (Result<(), Errno>, bool) {
+        let table = self.table;
+        let mut young = false;
+        let result = match *op {
+            Op::Map { shared, at, size, pa_page, prot } => {
+                let walk = if shared { Walk::Shared } else { Walk::Exclusive };
+                table.map(env, walk, self.ipa(at), self.bytes(size), pa_page * self.size(LAST_LEVEL), prot)
+            }
+            Op::Unmap { at, size } => table.unmap(env, self.ipa(at), self.bytes(size)),
+            Op::Wrprotect { at, size } => table.wrprotect(env, self.ipa(at), self.bytes(size)),
+            Op::Mkyoung { at } => {
+                table.mkyoung(env, self.ipa(at));
+                Ok(())
+            }
+            Op::TestClearYoung { at, size, mkold } => {
+                young = table.test_clear_young(env, self.ipa(at), self.bytes(size), mkold);
+                Ok(())
+            }
+            Op::RelaxPerms { at, prot } => table.relax_perms(env, self.ipa(at), prot),
+            Op::Split { at, size } => table.split(env, self.ipa(at), self.bytes(size)),
+            Op::Annotate { at, pages, kind, value } => {
+                table.annotate(env, self.ipa(at), pages * self.size(LAST_LEVEL), kind, value)
+            }
+        };
+        (result, young)
+    }
+
     /// Applies an operation to the model and to the table; both must answer the same.
     fn apply(&mut self, env: &mut Env<EventLog>, op: &Op) -> Result<(), TestCaseError> {
         let table = self.table;
@@ -311,6 +339,18 @@ impl Model<'_> {
     }
 }
 
+/// Every non-zero entry: level, address, descriptor (a table's without its address), the count of its table page,
+/// and whether it is a leaf or an annotation.
+fn entries(table: &Table<Native>) -> Vec<(i8, u64, u64, u64, bool)> {
+    let mut entries = Vec::new();
+    table.for_each_entry(|entry| {
+        let leaf = entry.kind() != Kind::Table;
+        let desc = if leaf { entry.desc } else { table.encoding().attributes(entry.desc) };
+        entries.push((entry.level, entry.ipa, desc, table.ref_count(entry.table), leaf));
+    });
+    entries
+}
+
 /// A page that was mapped and is no more, or differently, was invalidated (permissions that only grow and
 /// ageing aside: there the caller invalidates, or nobody must).
 fn stale_translations(before: &Model<'_>, after: &BTreeMap<u64, Leaf>, events: &[Event]) -> Vec<u64> {
@@ -355,7 +395,7 @@ fn configs() -> impl Strategy<Value = Config> {
             (Granule::K4, (12 + 2 * level + more).min(12 + 4 * level + 4), Some(level), false)
         }),
     ];
-    (shape, any::<[bool; 6]>()).prop_map(|((granule, ipa_bits, level_bits, lpa2), on)| Config {
+    (shape, any::<[bool; 7]>()).prop_map(|((granule, ipa_bits, level_bits, lpa2), on)| Config {
         granule,
         ipa_bits,
         level_bits,
@@ -365,6 +405,7 @@ fn configs() -> impl Strategy<Value = Config> {
         tlb_range: on[2],
         as_s1: on[3],
         force_pte: on[4] && on[5],
+        walker: if on[6] { WalkerKind::Fast } else { WalkerKind::Upstream },
         ..Config::default()
     })
 }
@@ -430,6 +471,93 @@ proptest! {
         table.destroy(&mut env);
         prop_assert_eq!(table.live_pages(), 0);
         prop_assert_eq!(table.harm(), Harm::default());
+    }
+
+    #[test]
+    fn the_fast_walker_leaves_what_upstream_leaves_and_invalidates_no_less(
+        config in configs(),
+        cmo in any::<bool>(),
+        sequence in prop::collection::vec(ops(), 1..24),
+    ) {
+        let with = |walker| Table::new(Config { walker, cmo, ..config }).unwrap();
+        let tables = [with(WalkerKind::Upstream), with(WalkerKind::Fast)];
+        let mut envs = tables.each_ref().map(|_| Env::new(EventLog::default()));
+        for op in &sequence {
+            let mut answers = Vec::new();
+            for (table, env) in tables.iter().zip(&mut envs) {
+                env.log.events.clear();
+                let model = Model { table, leaves: BTreeMap::new() };
+                answers.push(model.carry_out(env, op));
+            }
+            prop_assert_eq!(&answers[0], &answers[1]);
+            <Native>::rcu_barrier(site!("property:compare"));
+            let [upstream, fast] = tables.each_ref().map(entries);
+            prop_assert_eq!(upstream, fast);
+            let [upstream, fast] = tables.each_ref().map(Table::page_totals);
+            prop_assert_eq!(upstream, fast);
+            let [upstream, fast] = envs.each_ref().map(|env| &env.log.events);
+            let page_size = tables[0].geometry().page_size();
+            for event in upstream {
+                let covered = match *event {
+                    Event::Tlbi(one) => fast
+                        .iter()
+                        .any(|wide| matches!(wide, Event::Tlbi(wide) if wide.includes(one, page_size))),
+                    _ => fast.contains(event),
+                };
+                prop_assert!(covered, "{:x?} is not in {:x?}", event, fast);
+            }
+        }
+    }
+
+    #[test]
+    fn array_calls_do_what_calls_one_by_one_do(
+        config in configs(),
+        pages in prop::collection::vec((0_u64..3, 0_u64..6), 1..40),
+        gone in prop::collection::vec((0_u64..3, 0_u64..6), 1..40),
+    ) {
+        let (many, single) = (Table::<Native>::new(config).unwrap(), Table::<Native>::new(config).unwrap());
+        let mut env = Env::new(EventLog::default());
+        let (page, block) = (many.geometry().page_size(), many.geometry().granule_size(LAST_LEVEL - 1));
+        let address = |&(block_number, page_number): &(u64, u64)| block_number * block + page_number * page;
+        let space = 1_u64 << many.geometry().ipa_bits();
+        let ipas: Vec<u64> = pages.iter().map(address).filter(|ipa| *ipa < space).collect();
+        let pas: Vec<u64> = (0..ipas.len() as u64).map(|n| n * page).collect();
+
+        let mapped = many.map_many(&mut env, Walk::Exclusive, &ipas, &pas, Prot::R);
+        let failed = ipas.iter().zip(&pas).enumerate().find_map(|(index, (&ipa, &pa))| {
+            let mapped = single.map(&mut env, Walk::Exclusive, ipa, page, pa, Prot::R);
+            mapped.err().map(|errno| Stopped { index, errno })
+        });
+        prop_assert_eq!(mapped.err(), failed);
+        prop_assert_eq!(entries(&many), entries(&single));
+
+        let mut found = Found::default();
+        many.lookup_many(&ipas, &mut found).unwrap();
+        for (index, &ipa) in ipas.iter().enumerate() {
+            let leaf = single.get_leaf(ipa).unwrap();
+            prop_assert_eq!((found.level[index], found.desc[index]), (leaf.level, leaf.desc));
+            prop_assert_eq!(found.pa[index], single.encoding().decode_pa(leaf.desc));
+        }
+
+        let gone: Vec<u64> = gone.iter().map(address).filter(|ipa| *ipa < space).collect();
+        env.log.events.clear();
+        many.unmap_many(&mut env, &gone).unwrap();
+        let gathered = std::mem::take(&mut env.log.events);
+        for &ipa in &gone {
+            single.unmap(&mut env, ipa, page).unwrap();
+        }
+        prop_assert_eq!(entries(&many), entries(&single));
+        for event in &env.log.events {
+            let Event::Tlbi(one) = *event else { continue };
+            let covers = |event: &Event| matches!(event, Event::Tlbi(wide) if wide.includes(one, page));
+            prop_assert!(gathered.iter().any(covers), "{:x?} is not in {:x?}", one, gathered);
+        }
+        let listed: Vec<(u64, i8, u64)> =
+            entries(&many).into_iter().filter(|entry| entry.4).map(|(level, ipa, desc, ..)| (ipa, level, desc)).collect();
+        let leaves = many.leaves(&false.into());
+        let columns: Vec<(u64, i8, u64)> =
+            leaves.ipa.iter().zip(&leaves.level).zip(&leaves.desc).map(|((&ipa, &level), &desc)| (ipa, level, desc)).collect();
+        prop_assert_eq!(columns, listed);
     }
 
     #[test]

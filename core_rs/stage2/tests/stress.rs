@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use runtime::native::{Counts, Native};
 use runtime::{Runtime as _, site};
-use stage2::{Config, Env, Errno, Granule, Harm, Kind, NoLog, PageId, Prot, Table, Walk};
+use stage2::{Config, Env, Errno, Granule, Harm, Kind, NoLog, PageId, Prot, Table, Walk, WalkerKind};
 
 type Threads = Native<Counts>;
 
@@ -34,8 +34,10 @@ fn counts_and_entries_agree_after_faults_ageing_and_unmaps_by_three_threads() {
     let seconds = std::env::var("PYWORKBENCH_STRESS_SECONDS").ok().map(|text| {
         Duration::from_secs(text.parse().expect("PYWORKBENCH_STRESS_SECONDS is a number of seconds"))
     });
-    for (granule, fwb) in [(Granule::K4, true), (Granule::K16, false), (Granule::K64, true)] {
-        stress(Config { fwb, ..Config::new(granule, 40) }, seconds.map(|all| all / 3));
+    for walker in WalkerKind::ALL {
+        for (granule, fwb) in [(Granule::K4, true), (Granule::K16, false), (Granule::K64, true)] {
+            stress(Config { fwb, walker, ..Config::new(granule, 40) }, seconds.map(|all| all / 6));
+        }
     }
 }
 

@@ -33,6 +33,8 @@ struct Age {
 }
 
 impl<R: Runtime, L: Maintenance> Visitor<R, L> for Age {
+    const SKIPS_EMPTY: bool = true;
+
     #[inline]
     fn leaf(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno> {
         if !is_valid(at.old) || at.old & AF == 0 {

@@ -1,6 +1,6 @@
 //! `wrprotect`, `mkyoung`, `relax_perms`: change attributes of leaves in place.
 
-use runtime::{Runtime, site};
+use runtime::{Access, Runtime, site};
 
 use crate::descriptor::{AF, S2AP_R, S2AP_W, XN, is_executable, is_valid};
 use crate::env::Env;
@@ -8,7 +8,7 @@ use crate::errno::Errno;
 use crate::maintenance::{Event, Maintenance, Tlbi};
 use crate::prot::Prot;
 use crate::table::Table;
-use crate::walk::{Visit, Visitor, Walk, Walker};
+use crate::walk::{Run, Visit, Visitor, Walk, Walker};
 
 impl<R: Runtime> Table<R> {
     /// Clears write permission of every valid leaf of the range, and passes over the rest. The invalidation
@@ -20,7 +20,11 @@ impl<R: Runtime> Table<R> {
 
     /// Sets the access flag of the leaf at `ipa`, in a shared walk; an unmapped page, a page outside the
     /// IPA space and a lost race are passed over, as upstream has no return code here.
+    #[inline]
     pub fn mkyoung<L: Maintenance>(&self, env: &mut Env<L>, ipa: u64) {
+        if self.inner.is_fast() && self.inner.mkyoung_page(env, ipa) {
+            return;
+        }
         let mut update = Update::<false>::new(AF, 0);
         let _ = Walker::walk(&self.inner, env, Walk::Shared, (ipa, 1), &mut update);
     }
@@ -72,6 +76,7 @@ impl<const IGNORE_AGAIN: bool> Update<IGNORE_AGAIN> {
 
 impl<const IGNORE_AGAIN: bool, R: Runtime, L: Maintenance> Visitor<R, L> for Update<IGNORE_AGAIN> {
     const IGNORE_AGAIN: bool = IGNORE_AGAIN;
+    const SKIPS_EMPTY: bool = IGNORE_AGAIN; // there is nothing to say of an unmapped page
 
     #[inline]
     fn leaf(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno> {
@@ -89,5 +94,18 @@ impl<const IGNORE_AGAIN: bool, R: Runtime, L: Maintenance> Visitor<R, L> for Upd
             walker.env.log.log(Event::IcacheInvalidate { pa, size });
         }
         if walker.try_set(at, new) { Ok(()) } else { Err(Errno::Again) }
+    }
+
+    fn run(&mut self, walker: &mut Walker<'_, R, L>, run: &Run<'_>) -> Result<(), Errno> {
+        if !IGNORE_AGAIN || self.set != 0 {
+            return run.visits::<R>().try_for_each(|at| self.leaf(walker, &at));
+        }
+        for word in run.words {
+            let old = R::load(word, Access::Marked, site!("kvm_pgtable_visit:read"));
+            if is_valid(old) && old & self.clear != 0 {
+                R::store(word, old & !self.clear, Access::Marked, site!("stage2_try_set_pte:store"));
+            }
+        }
+        Ok(())
     }
 }

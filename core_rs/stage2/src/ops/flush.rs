@@ -22,6 +22,8 @@ impl<R: Runtime> Table<R> {
 struct Flush;
 
 impl<R: Runtime, L: Maintenance> Visitor<R, L> for Flush {
+    const SKIPS_EMPTY: bool = true;
+
     #[inline]
     fn leaf(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno> {
         let table = walker.table;

@@ -1,7 +1,7 @@
 //! `destroy_range`, `destroy_pgd`, and freeing a subtree that was unlinked.
 //!
-//! Upstream visits every leaf to drop its count, and so does this: what it costs is a question of the
-//! workbench. Leaves are not cleared, and nothing is invalidated: the VMID is gone, or the subtree was
+//! Upstream visits every leaf to drop its count, and so does the `upstream` walker: what it costs is a question of
+//! the workbench. The `fast` walker frees a whole subtree without a look at its last level. Leaves are not cleared, and nothing is invalidated: the VMID is gone, or the subtree was
 //! invalidated when it was unlinked.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use runtime::{Runtime, site};
 
 use super::unmap::clear;
 use crate::arena::PageId;
-use crate::descriptor::is_counted;
+use crate::descriptor::{is_counted, is_table};
 use crate::env::Env;
 use crate::errno::Errno;
 use crate::maintenance::{Event, Maintenance, NoLog};
@@ -21,9 +21,11 @@ impl<R: Runtime> Table<R> {
     /// Drops a count for every entry of the range, frees each child table whose count is 1 then, and clears
     /// its parent's entry. Nothing but destroying may follow on that range.
     pub fn destroy_range<L: Maintenance>(&self, env: &mut Env<L>, ipa: u64, size: u64) {
-        if Walker::walk(&self.inner, env, Walk::Exclusive, (ipa, size), &mut Free).is_err() {
+        let mut free = Free::default();
+        if Walker::walk(&self.inner, env, Walk::Exclusive, (ipa, size), &mut free).is_err() {
             env.log.log(Event::Warn);
         }
+        free.finish(&self.inner);
     }
 
     /// Frees the root pages, whatever they hold; the table has no root until [`Table::init`].
@@ -50,7 +52,13 @@ impl<R: Runtime> Inner<R> {
 
     /// Frees a subtree that nobody can reach: the table `page` of `level` and all below it.
     pub(super) fn free_unlinked<L: Maintenance>(&self, env: &mut Env<L>, page: PageId, level: i8) {
-        let walked = Walker::walk_unlinked(self, env, page, level, &mut Free);
+        if self.is_fast() {
+            let mut pages = Vec::new();
+            self.subtree(page, level, &mut pages);
+            self.end(&pages, site!("put_page:free"));
+            return;
+        }
+        let walked = Walker::walk_unlinked(self, env, page, level, &mut Free::default());
         if walked.is_err() || self.count(page) != 1 {
             env.log.log(Event::Warn);
         }
@@ -58,10 +66,24 @@ impl<R: Runtime> Inner<R> {
     }
 }
 
-struct Free;
+#[derive(Default)]
+struct Free {
+    /// Tables whose range was destroyed whole, to be freed together.
+    unlinked: Vec<PageId>,
+}
+
+impl Free {
+    fn finish<R: Runtime>(self, table: &Inner<R>) {
+        if !self.unlinked.is_empty() {
+            table.unlinked();
+            table.end(&self.unlinked, site!("put_page:free"));
+        }
+    }
+}
 
 impl<R: Runtime, L: Maintenance> Visitor<R, L> for Free {
     const POST: bool = true;
+    const SKIPS_EMPTY: bool = true;
 
     #[inline]
     fn leaf(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno> {
@@ -76,9 +98,21 @@ impl<R: Runtime, L: Maintenance> Visitor<R, L> for Free {
         let child = walker.table.child(at.old);
         if walker.table.count(child) == 1 {
             clear::<R>(at);
+            walker.table.unlinked();
             walker.table.put(at.page, walker.shared);
             walker.table.put(child, false);
         }
         Ok(())
+    }
+
+    fn whole(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<bool, Errno> {
+        let table = walker.table;
+        if !is_table(at.old, at.level) {
+            return Ok(false);
+        }
+        clear::<R>(at);
+        table.put(at.page, false);
+        table.subtree(table.child(at.old), at.level + 1, &mut self.unlinked);
+        Ok(true)
     }
 }

@@ -10,7 +10,7 @@ use crate::errno::Errno;
 use crate::geometry::LAST_LEVEL;
 use crate::maintenance::Maintenance;
 use crate::table::{Inner, Table};
-use crate::walk::{Visit, Visitor, Walk, Walker};
+use crate::walk::{Run, Visit, Visitor, Walk, Walker};
 
 impl<R: Runtime> Table<R> {
     /// Splits every block that the range touches down to pages, as far as `env.memcache` has table pages: a
@@ -25,6 +25,8 @@ impl<R: Runtime> Table<R> {
 struct Split;
 
 impl<R: Runtime, L: Maintenance> Visitor<R, L> for Split {
+    const SKIPS_EMPTY: bool = true;
+
     fn leaf(&mut self, walker: &mut Walker<'_, R, L>, at: &Visit<'_>) -> Result<(), Errno> {
         if at.level == LAST_LEVEL || !is_valid(at.old) {
             return Ok(());
@@ -38,6 +40,11 @@ impl<R: Runtime, L: Maintenance> Visitor<R, L> for Split {
         let child = table.create_unlinked(walker.env, at, to_pages)?;
         link_table::<true, R, L>(walker, at, child)
             .inspect_err(|_| table.free_unlinked(walker.env, child, at.level + 1))
+    }
+
+    /// Pages are not split.
+    fn run(&mut self, _: &mut Walker<'_, R, L>, _: &Run<'_>) -> Result<(), Errno> {
+        Ok(())
     }
 }
 
@@ -61,8 +68,15 @@ impl<R: Runtime> Inner<R> {
             return Err(Errno::Inval);
         }
         let attributes = self.encoding.leaf_attributes(self.encoding.prot(at.old))?;
+        let leaf = Leaf::Memory { pa, attributes };
+        if self.is_fast()
+            && at.level == LAST_LEVEL - 1
+            && let Some(pages) = leaf.pages(self, 0, self.geometry.entries())
+        {
+            return self.alloc_filled(env, pages).ok_or(Errno::NoMem);
+        }
         let page = self.zalloc(env).ok_or(Errno::NoMem)?;
-        let mut fill = Map { leaf: Leaf::Memory { pa, attributes }, force_pte: to_pages };
+        let mut fill = Map { leaf, force_pte: to_pages };
         match Walker::walk_unlinked(self, env, page, at.level + 1, &mut fill) {
             Ok(()) => Ok(page),
             Err(errno) => {

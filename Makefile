@@ -42,6 +42,7 @@ bench: build ## time the core against given figures and limits: ratios, minima
 	$(CARGO) bench --quiet --locked -p pyworkbench-stage2 --bench upstream
 	$(CARGO) bench --quiet --locked -p pyworkbench-measure --bench counters
 	$(CARGO) bench --quiet --locked -p pyworkbench-runtime --bench locks
+	$(CARGO) bench --quiet --locked -p pyworkbench-explore --bench flush
 	$(BIN)/python tests/bench/limits.py
 
 fuzz: ## a minute of libFuzzer on scripts and on every parser

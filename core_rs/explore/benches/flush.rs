@@ -117,7 +117,7 @@ impl Vm {
 }
 
 fn explored(program: &Flush, how: How, checks: Checks, bounds: Bounds) -> Verdict {
-    let settings = Settings { how, bounds, checks, stop_at_first: false, minimise: 0 };
+    let settings = Settings { how, bounds, checks, stop_at_first: false, minimise: 0, ..Settings::default() };
     explore(program, &settings, &AtomicBool::new(false), &mut |_| ()).expect("a program that can be explored")
 }
 

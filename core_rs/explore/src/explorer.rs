@@ -43,7 +43,7 @@ pub fn explore(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Verdict, Error> {
-    let mut search = settings.how.search(&settings.bounds);
+    let mut search = settings.search();
     explore_by(program, search.as_mut(), settings, stop, progress)
 }
 
@@ -174,6 +174,10 @@ impl<'a> Explorer<'a> {
             self.order(shared, threads);
         }
         search.end(&self.execution, &mut self.causality);
+        if let Some((action, thread)) = search.misfit() {
+            let able = "it could not go on".to_owned();
+            return Err(Error::DoesNotFit { action, thread, able });
+        }
         self.count(abandoned, cut);
         if !abandoned || cut {
             self.look(&violations, ordered);
@@ -255,16 +259,19 @@ impl<'a> Explorer<'a> {
             _ if !search.proves() => Answer::Exhausted(Exhausted::Preemptions),
             _ => Answer::Proved,
         };
+        let exhausted = matches!(answer, Answer::Exhausted(_));
+        let says = exhausted.then(|| search.says(self.counts.complete)).flatten();
         let scope = Scope {
             program: self.name,
             threads: self.threads,
             search: search.name(),
+            within: self.settings.within.clone(),
             bounds: self.settings.bounds.clone(),
             checkers: self.settings.checks.checkers.clone(),
             memory: "sequential consistency",
         };
         let Self { findings, first_kinds, counts, .. } = self;
-        Verdict { answer, findings, first_kinds, complete, counts, scope }
+        Verdict { answer, findings, first_kinds, complete, says, counts, scope }
     }
 }
 

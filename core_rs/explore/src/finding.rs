@@ -13,14 +13,26 @@ pub enum Kind {
     UseAfterFree,
     /// An object that was freed is freed again.
     DoubleFree,
+    /// Something is freed that is no allocation.
+    BadFree,
+    /// An access through a pointer that is NULL.
+    NullDereference,
+    /// An access through a pointer to nothing that ever was.
+    WildPointer,
+    /// An access beyond the end of an array.
+    OutOfBounds,
     /// A reference count falls below zero.
     CountUnderflow,
+    /// A stage-2 leaf reaches memory that was given back.
+    LeafReachesFreedMemory,
     /// A cached translation is used after the page behind it was freed.
     StaleTranslation,
     /// Threads wait for each other, or for something that never comes.
     Deadlock,
     /// A place that may sleep is passed with a spinning lock held, or in an RCU section.
     SleepInAtomic,
+    /// A page cache's capacity is set to another while it has one, which the kernel warns of.
+    CapacityChanged,
     /// Too much work between two points where the scheduler may run.
     Stall,
     /// A thread panicked: the code under study broke an invariant of its own.
@@ -43,13 +55,19 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 21] = [
         Self::UseAfterFree,
         Self::DoubleFree,
+        Self::BadFree,
+        Self::NullDereference,
+        Self::WildPointer,
+        Self::OutOfBounds,
         Self::CountUnderflow,
+        Self::LeafReachesFreedMemory,
         Self::StaleTranslation,
         Self::Deadlock,
         Self::SleepInAtomic,
+        Self::CapacityChanged,
         Self::Stall,
         Self::Panic,
         Self::Lifecycle,
@@ -72,10 +90,16 @@ impl Kind {
         match self {
             Self::UseAfterFree => "use-after-free",
             Self::DoubleFree => "double-free",
+            Self::BadFree => "bad-free",
+            Self::NullDereference => "null-dereference",
+            Self::WildPointer => "wild-pointer",
+            Self::OutOfBounds => "out-of-bounds",
             Self::CountUnderflow => "count-underflow",
+            Self::LeafReachesFreedMemory => "leaf-reaches-freed-memory",
             Self::StaleTranslation => "stale-translation",
             Self::Deadlock => "deadlock",
             Self::SleepInAtomic => "sleep-in-atomic",
+            Self::CapacityChanged => "capacity-changed",
             Self::Stall => "stall",
             Self::Panic => "panic",
             Self::Lifecycle => "lifecycle",
@@ -146,6 +170,18 @@ pub struct Finding {
     pub first_execution: u64,
     /// How many executions showed it.
     pub executions: u64,
+}
+
+impl Finding {
+    /// Whether two findings are the same: of one kind, on objects of one name, at the same sites.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let sites = |finding: &Self| {
+            let mut sites: Vec<_> = finding.steps.iter().map(|step| (step.role, step.site)).collect();
+            sites.sort_unstable();
+            sites
+        };
+        self.kind == other.kind && self.object == other.object && sites(self) == sites(other)
+    }
 }
 
 /// An action that a finding is about.

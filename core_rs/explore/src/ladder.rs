@@ -201,11 +201,13 @@ fn tell(execution: &Execution, action: &Action) -> (&'static str, String) {
         (Kind::Store(_), Effect::Wrote { now, .. }) => format!("{name} = {now:#x}"),
         (Kind::CompareExchange, Effect::Read(value)) => format!("{name} is {value:#x}, not exchanged"),
         (_, Effect::Wrote { before, now }) => format!("{name}: {before:#x} -> {now:#x}"),
-        (Kind::TlbLookup { ipa }, Effect::Cached { pa, .. }) => format!("translates {ipa:#x} to {pa:#x}"),
-        (Kind::TlbInsert { ipa, .. }, Effect::Cached { pa, .. }) => format!("caches {ipa:#x} -> {pa:#x}"),
-        (Kind::TlbLookup { ipa } | Kind::TlbInsert { ipa, .. }, _) => format!("{ipa:#x}, nothing cached"),
-        (Kind::TlbInvalidate { ipa, size }, _) => format!("invalidates {size:#x} from {ipa:#x}"),
-        (Kind::Violated { rule, object }, _) => format!("{rule}: {object}"),
+        (_, Effect::Cached { ipa, pa, .. }) => format!("translates {ipa:#x} to {pa:#x}"),
+        (Kind::TlbInsert, Effect::Addresses { ipa, .. }) => format!("caches the translation of {ipa:#x}"),
+        (Kind::TlbLookup, Effect::Addresses { ipa, .. }) => format!("{ipa:#x} is not cached"),
+        (Kind::TlbInvalidate, Effect::Addresses { ipa, size }) => {
+            format!("invalidates {size:#x} from {ipa:#x}")
+        }
+        (_, Effect::Broken { .. }) => name,
         (kind, _) => format!("{}{name}", verb(kind)),
     };
     let what = what.trim_end();
@@ -240,9 +242,6 @@ fn verb(kind: Kind) -> &'static str {
         Kind::AssertHeld => "asserts ",
         Kind::MightSleep => "might_sleep ",
         Kind::CondResched => "cond_resched ",
-        Kind::TlbInsert { .. }
-        | Kind::TlbLookup { .. }
-        | Kind::TlbInvalidate { .. }
-        | Kind::Violated { .. } => "",
+        Kind::TlbInsert | Kind::TlbLookup | Kind::TlbInvalidate | Kind::Violated => "",
     }
 }

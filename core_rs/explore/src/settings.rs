@@ -12,6 +12,9 @@ use crate::search::{Dfs, Dpor, Limit, Pct, Random, Search, Surw};
 pub struct Settings {
     /// The way through the executions.
     pub how: How,
+    /// The part of the executions to be seen, as [`subtrees`](crate::search::subtrees) gives it; all of them when it
+    /// is empty. For DPOR only.
+    pub within: Vec<usize>,
     /// How far.
     pub bounds: Bounds,
     /// What looks at them.
@@ -28,6 +31,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             how: How::Dpor,
+            within: Vec::new(),
             bounds: Bounds::default(),
             checks: Checks::default(),
             stop_at_first: true,
@@ -60,6 +64,16 @@ pub enum How {
         /// What it is a function of.
         seed: u64,
     },
+}
+
+impl Settings {
+    /// The search that is asked for.
+    pub fn search(&self) -> Box<dyn Search> {
+        match self.how {
+            How::Dpor => Box::new(Dpor::within(self.within.clone(), self.bounds.preemptions)),
+            how => how.search(&self.bounds),
+        }
+    }
 }
 
 impl How {

@@ -19,6 +19,8 @@ pub struct Verdict {
     pub first_kinds: Vec<Kind>,
     /// Whether the search came to its end, and so saw every execution up to equivalence.
     pub complete: bool,
+    /// What an exhausted budget says beyond what was seen, such as PCT's bound.
+    pub says: Option<String>,
     /// How much was seen.
     pub counts: Counts,
     /// What all this holds for.
@@ -74,6 +76,17 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Both together, one after the other.
+    fn add(&mut self, other: &Self) {
+        self.executions += other.executions;
+        self.complete += other.complete;
+        self.redundant += other.redundant;
+        self.cut += other.cut;
+        self.actions += other.actions;
+        self.longest = self.longest.max(other.longest);
+        self.elapsed += other.elapsed;
+    }
+
     /// Executions a second.
     pub fn rate(&self) -> f64 {
         self.executions as f64 / self.elapsed.as_secs_f64().max(1e-9)
@@ -89,6 +102,8 @@ pub struct Scope {
     pub threads: Vec<String>,
     /// The search.
     pub search: &'static str,
+    /// The first choices, if only a part of the executions was searched.
+    pub within: Vec<usize>,
     /// The bounds.
     pub bounds: Bounds,
     /// The checkers that looked.
@@ -98,6 +113,42 @@ pub struct Scope {
 }
 
 impl Verdict {
+    /// One verdict of those on all parts of a program's executions ([`subtrees`](crate::search::subtrees)), in
+    /// their order. A finding that several parts have is kept from the first. `None` without any part.
+    pub fn merge(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut parts = parts.into_iter();
+        let mut whole = parts.next()?;
+        for part in parts {
+            whole.add(part);
+        }
+        whole.scope.within.clear();
+        whole.findings.sort_by_key(|finding| !finding.kind.is_harm());
+        Some(whole)
+    }
+
+    fn add(&mut self, part: Self) {
+        self.answer = match (self.answer.clone(), part.answer) {
+            (Answer::Bug, _) | (_, Answer::Bug) => Answer::Bug,
+            (Answer::Proved, other) | (other, _) => other,
+        };
+        for mut finding in part.findings {
+            if let Some(known) = self.findings.iter_mut().find(|known| known.is_same(&finding)) {
+                known.executions += finding.executions;
+            } else {
+                finding.first_execution += self.counts.executions;
+                self.findings.push(finding);
+            }
+        }
+        self.first_kinds.extend(part.first_kinds);
+        self.first_kinds.sort_unstable();
+        self.first_kinds.dedup();
+        self.complete &= part.complete;
+        self.counts.add(&part.counts);
+        if self.scope.threads.len() < part.scope.threads.len() {
+            self.scope.threads = part.scope.threads;
+        }
+    }
+
     /// The finding that decides, if one does.
     pub fn bug(&self) -> Option<&Finding> {
         self.findings.first().filter(|finding| finding.kind.is_harm())
@@ -138,6 +189,9 @@ impl fmt::Display for Verdict {
             f,
             "\n{executions} executions ({complete} complete, {redundant} redundant), {actions} actions"
         )?;
+        if let Some(says) = &self.says {
+            write!(f, "\n{says}")?;
+        }
         write!(f, "\n{}", self.scope)
     }
 }
@@ -146,6 +200,9 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let checkers: Vec<_> = self.checkers.iter().map(|name| name.as_str()).collect();
         write!(f, "{}; threads {}; search {}", self.program, self.threads.join(", "), self.search)?;
+        if !self.within.is_empty() {
+            write!(f, "; only executions that begin with threads {:?}", self.within)?;
+        }
         write!(f, "; bounds: {}; checkers {}; {}", self.bounds, checkers.join(", "), self.memory)
     }
 }

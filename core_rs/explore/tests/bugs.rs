@@ -251,6 +251,38 @@ fn a_verdict_says_what_it_holds_for() {
 }
 
 #[test]
+fn a_part_of_a_search_that_does_not_exist_is_an_error_and_not_a_proof() {
+    let settings = Settings { within: vec![0, 9], ..all() };
+    let ended = explore(&flush(), &settings, &AtomicBool::new(false), &mut |_| ());
+    assert!(matches!(ended, Err(Error::DoesNotFit { action: 1, thread: 9, .. })), "{ended:?}");
+}
+
+#[test]
+fn a_panic_hides_what_follows_it_so_nothing_is_complete() {
+    let program = Made("panics", || {
+        let panics = || std::panic::resume_unwind(Box::new("broken"));
+        vec![thread("T1", panics), thread("T2", || S::cond_resched(site!("turn")))]
+    });
+    let verdict = verdict(&program, &all());
+    assert_eq!((verdict.answer, verdict.complete), (Answer::Bug, false));
+}
+
+#[test]
+fn pct_says_what_its_executions_without_harm_mean() {
+    let program = Made("two and two", || {
+        let words = Rc::new([Word::new(0), Word::new(0)]);
+        let other = Rc::clone(&words);
+        let twice = |words: Rc<[Word; 2]>| move || (0..2).for_each(|n| store(&words[n], 1));
+        vec![thread("T1", twice(words)), thread("T2", twice(other))]
+    });
+    let mut settings = Settings { how: How::Pct { seed: 1, depth: 2 }, ..all() };
+    settings.bounds.executions = Some(20);
+    // One execution finds a bug of depth 2 with at least 1 / (2 * 4): (7 / 8)^20 is 0.069.
+    let says = "a bug of depth 2 among 2 threads and 4 actions would have been missed with a probability of at most 0.069";
+    assert_eq!(verdict(&program, &settings).says.as_deref(), Some(says));
+}
+
+#[test]
 fn random_searches_are_functions_of_their_seeds() {
     for name in ["random", "pct", "surw"] {
         let first = |seed| {

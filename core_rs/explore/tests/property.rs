@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::{Noting, S, all, verdict_by};
-use explore::search::{Dfs, Dpor, Limit};
+use explore::search::{Dfs, Dpor, Limit, subtrees};
 use explore::{Kind, Settings, Verdict, replay};
 use proptest::prelude::*;
 use runtime::scheduled::{GUEST_PAGE, Instance, Program};
@@ -199,7 +199,7 @@ fn found(verdict: &Verdict) -> BTreeSet<(Kind, String)> {
 const MOST: usize = 30_000;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn dpor_sees_what_depth_first_search_sees_and_nothing_twice(program in programs()) {
@@ -213,6 +213,27 @@ proptest! {
         prop_assert_eq!(found(&by_dpor), found(&by_dfs));
         prop_assert_eq!(by_dpor.first_kinds, by_dfs.first_kinds);
         prop_assert_eq!(by_dpor.answer, by_dfs.answer);
+    }
+
+    #[test]
+    fn the_parts_of_a_search_together_see_what_the_whole_sees(program in programs(), depth in 0..6_usize) {
+        let mut whole = Noting::new(Dpor::new());
+        let by_whole = verdict_by(&program, &mut whole, &all());
+        prop_assume!(whole.traces.len() < 2_000);
+        let mut traces = BTreeSet::new();
+        let parts = subtrees(&program, depth).into_iter().map(|prefix| {
+            let settings = Settings { within: prefix.clone(), ..all() };
+            let mut part = Noting::new(Dpor::within(prefix, None));
+            let verdict = verdict_by(&program, &mut part, &settings);
+            traces.append(&mut part.traces);
+            verdict
+        });
+        let merged = Verdict::merge(parts.collect::<Vec<_>>()).expect("there is a part");
+        prop_assert_eq!(&traces, &whole.traces);
+        prop_assert_eq!(found(&merged), found(&by_whole));
+        prop_assert_eq!(merged.first_kinds, by_whole.first_kinds);
+        prop_assert_eq!(merged.answer, by_whole.answer);
+        prop_assert!(merged.complete && merged.counts.complete >= by_whole.counts.complete);
     }
 
     #[test]

@@ -18,12 +18,15 @@
 //! ```
 //!
 //! # Lock order
-//! `kvm->lock` outside `slots_lock` outside `mmu_lock`, which is innermost but for the notifier list's spinlock;
-//! `synchronize_srcu(&kvm->srcu)` is called inside `slots_lock`. Nothing here checks the order: explorers do.
+//! `slots_lock` outside `slots_arch_lock` outside `mmu_lock`, which is innermost; `config_lock` outside `mmu_lock`.
+//! `synchronize_srcu(&kvm->srcu)` is called inside `slots_lock`, so `slots_lock` may not be taken inside a read section
+//! of it, where every notifier callback runs. Nothing here checks the order: explorers do.
 //!
 //! # What is left out
-//! Interrupts, devices but for the reference they hold, the swap count of memslots (`mn_active_invalidate_count`),
-//! file-backed memory, pKVM. Nothing that is left out takes or drops one of the locks or counts that are modelled.
+//! Interrupts, devices but for the reference they hold, `kvm->lock` and `vcpu->mutex`, the count that keeps memslots
+//! from being swapped under an invalidation (`mn_active_invalidate_count`), file-backed memory, pKVM. Nothing that is left
+//! out takes or drops one of the locks or counts that are modelled. A fault that loses its walk to another vCPU ends;
+//! upstream's guest would fault again.
 
 mod error;
 mod files;

@@ -324,7 +324,9 @@ impl<R: Runtime> World<R> {
         if pgt == 0 {
             return None;
         }
-        let number = self.heap.load(pgt, 0, Access::Plain, site!("kvm_pgtable_walk:pgt"));
+        let riscv = self.variant.arch == Arch::Riscv;
+        let site = if riscv { site!("kvm_riscv_gstage_get_leaf:pgd") } else { site!("kvm_pgtable_walk:pgt") };
+        let number = self.heap.load(pgt, 0, Access::Plain, site);
         self.tables.get((number as usize).checked_sub(1)?)
     }
 

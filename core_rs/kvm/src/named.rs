@@ -139,6 +139,11 @@ const NAMED: &[(&str, &str, &str)] = &[
         "setup pages=2; task T1 fds=vm: close vm; task kswapd: reclaim T1",
     ),
     (
+        "flush-dump",
+        "exit_mm against a reader who has the debugfs dump open",
+        "task T1 fds=vm: exit; task R fds=dump: read_dump",
+    ),
+    (
         "flush-punch",
         "exit_mm against a hole that another process punches into the guest_memfd",
         "setup pages=2; task T1 fds=vm: exit; task T2 fds=gmem: punch",
@@ -194,6 +199,13 @@ const NAMED: &[(&str, &str, &str)] = &[
         "objection-chunk-size",
         "the chunk size of eager splits is set again on a live VM, after its last slot was deleted",
         "setup cache=filled; task T1 fds=vm: delete_slot, set_chunk 2, create_slot, log_dirty, exit; task T2 fds=vm: close vm",
+    ),
+    // A set of steps to put in order.
+    (
+        "every-order",
+        "two VMs, vCPU, slot, a descriptor that is passed, and a kill at any time: for orderings",
+        "setup cache=filled; task T1: create_vm, create_vcpu 0, create_slot, delete_slot, send vm, close vcpu0, close vm, \
+         2:create_vm, close 2:vm, exit; task T2: receive vm, close vm; task K: kill T1",
     ),
     // Shapes of the corpus.
     (

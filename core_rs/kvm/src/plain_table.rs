@@ -5,7 +5,7 @@
 //! list that runs through the first words of the pages themselves, invalidates TLBs, then frees the list. So two
 //! walks at once meet each other's pages.
 
-use runtime::{Access, Runtime, site};
+use runtime::{Access, Runtime, Site, site};
 
 use crate::heap::{Memory, Ptr};
 use crate::mmu::Outside;
@@ -19,6 +19,33 @@ const PRESENT: u64 = 1;
 /// Words of a `list_head`.
 const LIST_NEXT: usize = 0;
 const LIST_PREV: usize = 1;
+
+/// Where a walk that clears is, by each architecture's function.
+struct Sites {
+    pgd: Site,
+    pte: Site,
+    clear_pte: Site,
+    clear_pgd: Site,
+}
+
+impl Sites {
+    fn of(arch: Arch) -> Self {
+        match arch {
+            Arch::Mips => Self {
+                pgd: site!("kvm_mips_flush_gpa_pt:pgd"),
+                pte: site!("kvm_mips_flush_gpa_pt:pte"),
+                clear_pte: site!("kvm_mips_flush_gpa_pt:clear_pte"),
+                clear_pgd: site!("kvm_mips_flush_gpa_pt:clear_pgd"),
+            },
+            _ => Self {
+                pgd: site!("kvm_flush_range:pgd"),
+                pte: site!("kvm_flush_range:pte"),
+                clear_pte: site!("kvm_flush_range:clear_pte"),
+                clear_pgd: site!("kvm_flush_range:clear_pgd"),
+            },
+        }
+    }
+}
 
 impl<R: Runtime> World<R> {
     pub(crate) fn new_plain_table(&self, name: &'static str) -> Ptr {
@@ -97,7 +124,7 @@ impl<R: Runtime> World<R> {
             || R::tlb_invalidate(self.ipa(range.0), self.ipa(range.1), site!("kvm_flush_remote_tlbs"));
         if self.variant.arch == Arch::Mips {
             self.clear_range(pgd, range, &mut |page| {
-                self.heap.free(page, site!("kvm_mips_flush_gpa:pte_free"));
+                self.heap.free(page, site!("kvm_mips_flush_gpa_pt:pte_free"));
             });
             flush_tlb();
             return;
@@ -113,21 +140,22 @@ impl<R: Runtime> World<R> {
     /// Clears the entries of a range; a table page that the range covers is unlinked and handed to `empty`.
     fn clear_range(&self, pgd: Ptr, (first, pages): (u64, u64), empty: &mut dyn FnMut(Ptr)) {
         let (heap, marked) = (&self.heap, Access::Marked);
+        let sites = Sites::of(self.variant.arch);
         let per_table = self.entries() as u64;
         for root in first / per_table..(first + pages).div_ceil(per_table) {
-            let table = heap.load(pgd, root as usize, marked, site!("kvm_flush_range:pgd"));
+            let table = heap.load(pgd, root as usize, marked, sites.pgd);
             if table == 0 {
                 continue;
             }
             let from = first.max(root * per_table) - root * per_table;
             let to = (first + pages).min((root + 1) * per_table) - root * per_table;
             for place in from as usize..to as usize {
-                if heap.load(table, place, marked, site!("kvm_flush_range:pte")) & PRESENT != 0 {
-                    heap.store(table, place, 0, marked, site!("kvm_flush_range:clear_pte"));
+                if heap.load(table, place, marked, sites.pte) & PRESENT != 0 {
+                    heap.store(table, place, 0, marked, sites.clear_pte);
                 }
             }
             if to - from == per_table {
-                heap.store(pgd, root as usize, 0, marked, site!("kvm_flush_range:clear_pgd"));
+                heap.store(pgd, root as usize, 0, marked, sites.clear_pgd);
                 empty(table);
             }
         }

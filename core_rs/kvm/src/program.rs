@@ -5,7 +5,7 @@
 //! page that was freed.
 
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use runtime::Runtime;
 use runtime::native::Native;
@@ -65,10 +65,15 @@ impl Case {
     /// Runs each task on a thread of its own; harm is recorded, not suffered. A deadlock is suffered.
     pub fn run_on_threads(&self) -> Outcome {
         let world = self.world::<Native>();
+        let tasks = self.scenario.tasks.len();
+        let start = Barrier::new(tasks); // as the race's reproducer has it
         std::thread::scope(|scope| {
-            for task in 0..self.scenario.tasks.len() {
-                let world = &world;
-                scope.spawn(move || world.run_task(task));
+            for task in 0..tasks {
+                let (world, start) = (&world, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    world.run_task(task);
+                });
             }
         });
         Native::<runtime::native::Off>::rcu_barrier(runtime::site!("end:rcu_barrier"));

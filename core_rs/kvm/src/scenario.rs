@@ -275,6 +275,19 @@ impl Scenario {
                 }
             }
         }
+        for step in self.steps() {
+            let makes =
+                matches!(step, Step::CreateVm { .. } | Step::CreateVcpu { .. } | Step::OpenDump { .. });
+            let made_by = |task: &&Task| task.steps.contains(step);
+            if makes && self.tasks.iter().filter(made_by).count() > 1 {
+                return wrong(format!("two tasks have the step {step}: one makes it, and may send it"));
+            }
+            if let Step::CreateVm { vm, .. } = step
+                && self.exists(*vm)
+            {
+                return wrong(format!("{step}: a task has a descriptor of that VM from the beginning"));
+            }
+        }
         if self.vms() == 0 {
             return wrong(String::from("there is no VM: give a task fds=vm, or a step create_vm"));
         }

@@ -202,7 +202,7 @@ impl FromStr for Step {
     /// for text in ["close vm", "2:create_vm", "send 2:vcpu0", "fault 1", "exit", "get_mm T1"] {
     ///     assert_eq!(text.parse::<Step>()?.to_string(), text);
     /// }
-    /// assert!("clos vm".parse::<Step>().unwrap_err().to_string().contains("close"));
+    /// assert!("shut vm".parse::<Step>().unwrap_err().to_string().contains("close"));
     /// # Ok::<(), kvm::Error>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, Error> {

@@ -149,9 +149,10 @@ impl<R: Runtime> World<R> {
     }
 
     fn open_dump(&self, task: usize, id: VmId) {
-        let Some(vm) = self.vm(id) else { return };
         let _opening = R::srcu_read(&self.debugfs_srcu, site!("debugfs_file_get"));
-        if self.heap.load(self.dentries, id.0, Access::Marked, site!("debugfs_file_get:dentry")) != 0
+        let there =
+            self.heap.load(self.dentries, id.0, Access::Marked, site!("debugfs_file_get:dentry")) != 0;
+        if let Some(vm) = self.vm(id).filter(|_| there)
             && self.kvm_get_kvm_safe(vm)
         {
             self.install(task, Fd { vm: id.0, kind: FdKind::Dump });

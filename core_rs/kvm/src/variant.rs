@@ -64,6 +64,8 @@ pub struct Variant {
     pub returns_early: bool,
     /// Whether `guest_memfd` unmaps outside the notifier.
     pub guest_memfd: bool,
+    /// Whether a fault heeds `mmu_invalidate_seq`. Every kernel does; one that did not is a control for checkers.
+    pub retries: bool,
 }
 
 const ARM64_7_3: Variant = Variant {
@@ -75,6 +77,7 @@ const ARM64_7_3: Variant = Variant {
     uninit_again: true,
     returns_early: false,
     guest_memfd: true,
+    retries: true,
 };
 
 impl Variant {

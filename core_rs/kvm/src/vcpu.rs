@@ -47,16 +47,19 @@ impl<R: Runtime> World<R> {
             return true; // -EFAULT
         }
         let _mmu = vm.mmu_lock.fault(site!("user_mem_abort:mmu_lock"));
-        let in_progress =
-            heap.load(vm.kvm, INVALIDATE_IN_PROGRESS, marked, site!("mmu_invalidate_retry:in_progress"));
-        if in_progress != 0
-            || heap.load(vm.kvm, INVALIDATE_SEQ, marked, site!("mmu_invalidate_retry:seq")) != seq
-        {
+        if self.variant.retries && self.mmu_invalidate_retry(vm, seq) {
             return false;
         }
         if self.map_page(vm, page, pfn) {
             R::tlb_insert(self.ipa(page), self.ipa(1), self.ipa(pfn), site!("guest:walk"));
         }
         true
+    }
+
+    /// Whether an invalidation is under way, or was since `seq` was read: under `mmu_lock`.
+    fn mmu_invalidate_retry(&self, vm: &Vm<R>, seq: u64) -> bool {
+        let look = |field, site| self.heap.load(vm.kvm, field, Access::Marked, site);
+        look(INVALIDATE_IN_PROGRESS, site!("mmu_invalidate_retry:in_progress")) != 0
+            || look(INVALIDATE_SEQ, site!("mmu_invalidate_retry:seq")) != seq
     }
 }

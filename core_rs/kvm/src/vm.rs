@@ -91,6 +91,10 @@ impl<R: Runtime> World<R> {
             return None;
         }
         let vm = self.publish_vm(vm);
+        if self.debugfs {
+            let site = site!("kvm_create_vm_debugfs");
+            self.heap.store(self.dentries, id.0, 1, Access::Marked, site);
+        }
         self.mmu_notifier_register(vm);
         let _vms = R::lock(&self.kvm_lock, site!("kvm_create_vm:kvm_lock"));
         self.heap.store(vm.kvm, VM_LIST, 1, Access::Plain, site!("kvm_create_vm:vm_list"));
@@ -148,7 +152,6 @@ impl<R: Runtime> World<R> {
         self.heap.init(kvm, USERS_COUNT, 1);
         self.heap.init(kvm, CHUNK, self.set_up.objects);
         self.heap.init(self.reach, id.0, 1);
-        self.heap.init(self.dentries, id.0, 1);
         Vm {
             id,
             mm,

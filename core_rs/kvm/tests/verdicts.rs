@@ -49,7 +49,7 @@ fn each_bug_of_the_corpus_is_found_before_its_fix_and_not_after() {
             "stall" => &[Kind::Stall],
             "stale-ranges" | "nested-growth" => &[Kind::UseAfterFree],
             "double-free" | "double-free-nested" => &[Kind::DoubleFree, Kind::UseAfterFree],
-            _ => continue, // the leaf that reaches freed memory
+            _ => &[Kind::LeafReachesFreedMemory],
         };
         assert!(before.first_kinds.contains(&expected[0]), "{name}: {kind}, first {:?}", before.first_kinds);
     }
@@ -142,7 +142,9 @@ fn a_reference_that_goes_with_the_address_space_orders_the_two_flushes() {
 
 #[test]
 fn one_flush_against_ageing_and_unmap_is_safe_on_7_3() {
-    for scenario in ["flush-age", "flush-unmap", "flush-unmap-nested", "destroy-unmap", "flush-punch"] {
+    for scenario in
+        ["flush-age", "flush-unmap", "flush-unmap-nested", "destroy-unmap", "flush-dump", "flush-punch"]
+    {
         assert!(is_proved(scenario, "arm64-7.3", "none"), "{scenario}");
     }
 }
@@ -173,6 +175,17 @@ fn a_live_vm_maps_no_page_that_was_given_back() {
         for Variant { name, .. } in Variant::KERNELS {
             assert!(is_proved(scenario, name, "none"), "{scenario} {name}");
         }
+    }
+}
+
+#[test]
+fn a_fault_that_ignored_invalidations_would_be_noticed() {
+    let deaf = Variant { name: "arm64-7.3 without retries", retries: false, ..Variant::KERNELS[1] };
+    for scenario in ["fault-munmap", "fault-reclaim"] {
+        let case = Case::new(scenario.parse().unwrap(), deaf, kvm::Strategy::none()).unwrap();
+        let verdict = all(&case);
+        assert_eq!(verdict.answer, Answer::Bug, "{scenario}");
+        assert!(verdict.first_kinds.contains(&Kind::StaleTranslation), "{scenario}");
     }
 }
 

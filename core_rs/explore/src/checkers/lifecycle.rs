@@ -1,9 +1,9 @@
 //! What the program says of an action or of the end of its executions, and panics.
 //!
-//! Guarantee: every [`Violation`] is harm; one whose rule is the name of a kind of harm, such as `leak`, is of
+//! Guarantee: every [`Violation`] and every `Violated` action is harm; one whose rule is the name of a kind of harm, such as `leak`, is of
 //! that kind.
 
-use runtime::scheduled::{self, Outcome, Violation};
+use runtime::scheduled::{Effect, Outcome, Violation};
 
 use super::{Checker, View};
 use crate::finding::{Kind, Mark, Role, Seen, Sink};
@@ -23,10 +23,10 @@ impl Checker for Lifecycle {
             });
         }
         for (at, action) in execution.actions.iter().enumerate() {
-            if let scheduled::Kind::Violated { rule, object } = action.kind {
-                let steps = [Mark::on(Role::Used, execution, at)];
-                let seen = Seen { kind: Kind::of_rule(rule), object, at, steps: &steps };
-                found.tell(seen, &|| format!("{rule}: {object}"));
+            if let (Effect::Broken { rule }, Some(target)) = (action.effect, action.target) {
+                let object = execution.objects[target.object].name;
+                let (kind, steps) = (Kind::of_rule(rule), [Mark::on(Role::Used, execution, at)]);
+                found.tell(Seen { kind, object, at, steps: &steps }, &|| sentence(kind, rule, object));
             }
         }
         if let Outcome::Panicked { thread, message } = &execution.outcome {
@@ -36,5 +36,17 @@ impl Checker for Lifecycle {
             let seen = Seen { kind: Kind::Panic, object, at: end.saturating_sub(1), steps: &steps };
             found.tell(seen, &|| format!("{object} panics: {message}"));
         }
+    }
+}
+
+fn sentence(kind: Kind, rule: &str, object: &str) -> String {
+    match kind {
+        Kind::BadFree => format!("{object} is freed, and is no allocation"),
+        Kind::NullDereference => format!("NULL is followed as if it led to {object}"),
+        Kind::WildPointer => format!("a pointer to nothing is followed as if it led to {object}"),
+        Kind::OutOfBounds => format!("{object} is accessed beyond its end"),
+        Kind::LeafReachesFreedMemory => format!("a stage-2 leaf reaches a {object} that was given back"),
+        Kind::CapacityChanged => format!("the capacity of {object} is changed while it has one"),
+        _ => format!("{rule}: {object}"),
     }
 }

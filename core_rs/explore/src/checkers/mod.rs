@@ -52,9 +52,9 @@ pub struct Checks {
 }
 
 impl Default for Checks {
-    /// All of them; a stall is more entries than any small scenario visits.
+    /// All of them; a stall is more entries than one step of a walk visits in any small scenario.
     fn default() -> Self {
-        Self { checkers: Name::ALL.into(), stall_bound: 4096 }
+        Self { checkers: Name::ALL.into(), stall_bound: 128 }
     }
 }
 

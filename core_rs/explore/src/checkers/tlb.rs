@@ -3,7 +3,7 @@
 //! Guarantee: every look-up that leads to a guest page which has been freed is found, the first of each thread
 //! for each page. Table pages are looked after by the memory checker: a walk reads their words.
 
-use runtime::scheduled::{Kind, page_used};
+use runtime::scheduled::{Effect, Kind, page_used};
 
 use super::{Checker, View};
 use crate::finding::{Kind as Found, Mark, Role, Seen, Sink};
@@ -18,8 +18,7 @@ pub struct Tlb {
 impl Checker for Tlb {
     fn check(&mut self, view: &View<'_>, found: &mut dyn Sink) {
         let execution = view.execution;
-        let looks_up = |kind| matches!(kind, Kind::TlbLookup { .. });
-        if !execution.actions.iter().any(|action| looks_up(action.kind)) {
+        if !execution.actions.iter().any(|action| action.kind == Kind::TlbLookup) {
             return;
         }
         self.freed.clear();
@@ -28,7 +27,9 @@ impl Checker for Tlb {
             if let (Kind::Free, Some(target)) = (action.kind, action.target) {
                 self.freed[target.object].0 = at + 1;
             }
-            let (Kind::TlbLookup { ipa }, Some(page)) = (action.kind, page_used(action)) else { continue };
+            let (Effect::Cached { ipa, .. }, Some(page)) = (action.effect, page_used(action)) else {
+                continue;
+            };
             let (freed, told) = &mut self.freed[page];
             let Some(freed) = freed.checked_sub(1).filter(|_| *told & (1 << action.thread) == 0) else {
                 continue;

@@ -16,7 +16,7 @@
 //! - Initials that sleep count as tried, as in the same paper's optimal algorithm.
 //!
 //! Under a bound on preemptions, sleep sets would hide executions within the bound: reaching such a bound makes
-//! the search one that does not [prove](Search::proves).
+//! the search one that does not [prove](Search::proves). So does a panic, which ends its execution early.
 
 use runtime::scheduled::{Action, Effect, Execution, Kind, Outcome, dependent};
 
@@ -33,6 +33,10 @@ pub struct Dpor {
     kept: usize,
     begun: bool,
     preemptions: Option<usize>,
+    /// The first choices, which are others' to vary.
+    prefix: Vec<usize>,
+    /// Where the prefix asks for a thread that cannot go on, and for which.
+    misfit: Option<(usize, usize)>,
     cut: bool,
     races: Vec<Race>,
     /// For tests that look whether others notice: every n-th addition to a backtrack set is dropped.
@@ -88,6 +92,12 @@ impl Dpor {
         Self { preemptions, ..Self::default() }
     }
 
+    /// A search of the executions that begin with these threads' actions, in which [`subtrees`](super::subtrees)
+    /// found them to begin: all of them together are all executions.
+    pub fn within(prefix: Vec<usize>, preemptions: Option<usize>) -> Self {
+        Self { preemptions, prefix, ..Self::default() }
+    }
+
     /// A search with a defect: every `n`-th thread that should be tried somewhere is not. For those who test
     /// their tests.
     #[doc(hidden)]
@@ -117,6 +127,9 @@ impl Dpor {
             node.sleeping = mask(&node.sleep);
             node.preemptions = parent.preemptions + usize::from(parent.preempts(last.thread));
         }
+        if let Some(next) = self.prefix.get(self.len) {
+            return self.follow(*next, enabled);
+        }
         let awake = node.enabled & !node.sleeping;
         let allowed = node.within(awake, self.preemptions);
         if allowed != awake {
@@ -126,6 +139,27 @@ impl Dpor {
         node.backtrack = bit(node.chosen);
         self.len += 1;
         index_of(enabled, node.chosen)
+    }
+
+    /// A state on the prefix: every thread is tried from it, by somebody; here the one that is asked for, and those
+    /// before it sleep.
+    fn follow(&mut self, next: usize, enabled: &[Action]) -> Option<usize> {
+        let node = &mut self.path[self.len];
+        let others =
+            enabled.iter().filter(|action| action.thread < next && node.sleeping & bit(action.thread) == 0);
+        node.sleep.extend(others);
+        node.sleeping = mask(&node.sleep);
+        node.chosen = next;
+        node.backtrack = bit(next);
+        // With nothing enabled, nothing is added where a race is found.
+        node.enabled = 0;
+        let index = index_of(enabled, next);
+        if index.is_none() {
+            self.misfit = Some((self.len, next));
+        }
+        let index = index.filter(|_| node.sleeping & bit(next) == 0);
+        self.len += usize::from(index.is_some());
+        index
     }
 
     /// Sees to it that the second event of a race is tried before the first.
@@ -202,6 +236,8 @@ impl Search for Dpor {
         }
         // Who waits at the end, or was stopped by another's panic, would have gone first elsewhere.
         let all = matches!(execution.outcome, Outcome::Panicked { .. });
+        // What others would have done after a panic is not seen.
+        self.cut |= all;
         for action in execution.pending.iter().filter(|action| all || waits(action.kind)) {
             causality.push(&execution.actions, action);
             causality.take_races(&mut races);
@@ -222,6 +258,10 @@ impl Search for Dpor {
 
     fn proves(&self) -> bool {
         !self.cut
+    }
+
+    fn misfit(&self) -> Option<(usize, usize)> {
+        self.misfit
     }
 
     fn frontier(&self) -> usize {

@@ -8,6 +8,7 @@ mod dpor;
 mod pct;
 mod random;
 mod replay;
+mod subtrees;
 mod surw;
 
 use runtime::scheduled::{Action, Execution};
@@ -19,6 +20,7 @@ pub use dpor::Dpor;
 pub use pct::Pct;
 pub use random::Random;
 pub use replay::Follow;
+pub use subtrees::subtrees;
 pub use surw::Surw;
 
 /// A way through the executions of a program.
@@ -45,6 +47,16 @@ pub trait Search {
     /// Whether coming to the end is a proof.
     fn proves(&self) -> bool {
         false
+    }
+
+    /// What so many executions without harm say, beyond themselves; nothing for most searches.
+    fn says(&self, _executions: u64) -> Option<String> {
+        None
+    }
+
+    /// The action, and its thread, at which an order that was asked for could not be followed.
+    fn misfit(&self) -> Option<(usize, usize)> {
+        None
     }
 
     /// How many choices are still open.

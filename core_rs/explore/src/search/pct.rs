@@ -16,8 +16,9 @@ use crate::causality::Causality;
 pub struct Pct {
     random: fastrand::Rng,
     depth: usize,
-    /// The most actions that an execution had.
+    /// The most actions and threads that an execution had.
     longest: usize,
+    threads: usize,
     /// By thread; the highest goes first.
     priorities: Vec<u64>,
     /// Actions after which the thread that took them falls behind all others.
@@ -31,14 +32,10 @@ impl Pct {
             random: fastrand::Rng::with_seed(seed),
             depth: depth.max(1),
             longest: 0,
+            threads: 0,
             priorities: Vec::new(),
             changes: Vec::new(),
         }
-    }
-
-    /// The longest execution so far, which the guarantee speaks of.
-    pub fn longest(&self) -> usize {
-        self.longest
     }
 
     fn high(&mut self) -> u64 {
@@ -78,7 +75,21 @@ impl Search for Pct {
         (0..enabled.len()).max_by_key(|at| self.priorities[enabled[*at].thread])
     }
 
+    fn says(&self, executions: u64) -> Option<String> {
+        // 1 / (n * k^(d - 1)) each, independently.
+        let (threads, depth) = (self.threads.max(1), self.depth);
+        let (n, k) = (threads as f64, self.longest.max(1) as f64);
+        let one = 1.0 / (n * k.powi(depth as i32 - 1));
+        let missed = (executions as f64 * (-one).ln_1p()).exp();
+        Some(format!(
+            "a bug of depth {depth} among {threads} threads and {} actions would have been missed with a probability \
+             of at most {missed:.3}",
+            self.longest
+        ))
+    }
+
     fn end(&mut self, execution: &Execution, _causality: &mut Causality) {
         self.longest = self.longest.max(execution.actions.len());
+        self.threads = self.threads.max(execution.threads.len());
     }
 }

@@ -8,25 +8,34 @@ pub(super) fn paths(set: &Set, taken: &[Taken]) -> Vec<Path> {
     Happened::of(taken).paths(set)
 }
 
-/// Steps that must be kept apart so that the order is this one.
+/// Steps that must be kept apart so that the order is this one, as far as that lets overlap what may.
 pub(super) fn apart(taken: &[Taken], paths: &[Path]) -> Vec<(usize, usize)> {
     let task = |step: usize| taken[step].0.0;
-    let may_overlap = |one: usize, two: usize| {
-        let on = |step: usize| paths.iter().filter(move |path| path.step == step && path.overlaps);
-        on(one).any(|path| on(two).any(|other| other.vm == path.vm))
-    };
     let matter = |one: usize, two: usize| {
         taken[one].1.iter().any(|first| taken[two].1.iter().any(|second| depend(*first, *second)))
     };
+    let on_paths = || paths.iter().filter(|path| path.overlaps);
+    let overlapping: Vec<_> = on_paths()
+        .flat_map(|one| on_paths().map(move |two| (one, two)))
+        .filter(|(one, two)| one.vm == two.vm && one.step < two.step)
+        .map(|(one, two)| (one.step, two.step))
+        .collect();
     let mut apart = Vec::new();
     let mut before: Vec<Vec<bool>> = Vec::new();
     for now in 0..taken.len() {
         let mut earlier = vec![false; now];
-        for then in (0..now).rev().filter(|then| !may_overlap(*then, now)) {
-            if !earlier[then] && (task(then) == task(now) || matter(then, now)) {
+        for then in (0..now).rev() {
+            let own = task(then) == task(now);
+            // A step is waited for as a whole, though less would do: `exit` leaves the address space before the files.
+            let keeps_overlap = overlapping.iter().all(|(one, two)| {
+                let after_one = *one == then || (*one < then && before[then][*one]);
+                let before_two = *two == now || (*two > now && task(*two) == task(now));
+                !(after_one && before_two)
+            });
+            if !earlier[then] && (own || (matter(then, now) && keeps_overlap)) {
                 earlier[then] = true;
                 (0..then).for_each(|first| earlier[first] |= before[then][first]);
-                if task(then) != task(now) {
+                if !own {
                     apart.push((then, now));
                 }
             }

@@ -217,12 +217,9 @@ impl Set {
     pub(super) fn independent(&self, state: &State, one: Move, two: Move) -> bool {
         let both = |first, second| {
             let mut state = state.clone();
-            let of_first = self.apply(&mut state, first);
-            let legal = self.is_legal(&state, second);
-            legal.then(|| {
-                let of_second = self.apply(&mut state, second);
-                (state, of_first, of_second)
-            })
+            let of_first = self.is_legal(&state, first).then(|| self.apply(&mut state, first))?;
+            let of_second = self.is_legal(&state, second).then(|| self.apply(&mut state, second))?;
+            Some((state, of_first, of_second))
         };
         match (both(one, two), both(two, one)) {
             (Some((after, of_one, of_two)), Some((other, also_two, also_one))) => {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kvm::Case;
 use runtime::LockClass;
-use runtime::scheduled::{Execution, Kind, ObjectClass, Outcome, Policy, Program, run};
+use runtime::scheduled::{Effect, Execution, Kind, ObjectClass, Outcome, Policy, Program, run};
 
 pub(crate) fn case(scenario: &str, variant: &str, strategy: &str) -> Case {
     Case::new(scenario.parse().unwrap(), variant.parse().unwrap(), strategy.parse().unwrap()).unwrap()
@@ -67,7 +67,11 @@ fn harm_in(execution: &Execution) -> Vec<String> {
                     harm.push(String::from("sleeping under a spinning lock"));
                 }
             }
-            Kind::Violated { rule, object } => harm.push(format!("{rule}: {object}")),
+            Kind::Violated => {
+                if let (Effect::Broken { rule }, Some(object)) = (action.effect, info) {
+                    harm.push(format!("{rule}: {}", object.name));
+                }
+            }
             _ => {}
         }
     }

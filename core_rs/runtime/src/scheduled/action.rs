@@ -1,8 +1,12 @@
 //! What an execution consists of: actions on objects, as plain data.
 
+use std::num::NonZeroU32;
+
 use crate::{Access, LockClass, Site};
 
 /// One visible action of one thread.
+///
+/// Small, because every one is copied several times.
 #[derive(Clone, Copy, Debug)]
 pub struct Action {
     /// Whose it is, an index into [`Execution::threads`](super::Execution::threads).
@@ -80,35 +84,17 @@ pub enum Kind {
     /// Says that a lock is held; the [`Effect`] tells whether it is.
     AssertHeld,
     /// Says that a rule is broken, which is harm.
-    Violated {
-        /// The rule, by a short name such as `NULL dereference`.
-        rule: &'static str,
-        /// What it is broken for, by its name.
-        object: &'static str,
-    },
+    Violated,
     /// Passes a place that may sleep.
     MightSleep,
     /// Passes a voluntary reschedule point.
     CondResched,
     /// Caches a translation.
-    TlbInsert {
-        /// The first address.
-        ipa: u64,
-        /// How many bytes.
-        size: u64,
-    },
+    TlbInsert,
     /// Uses a cached translation, if there is one.
-    TlbLookup {
-        /// The address.
-        ipa: u64,
-    },
+    TlbLookup,
     /// Invalidates cached translations.
-    TlbInvalidate {
-        /// The first address.
-        ipa: u64,
-        /// How many bytes.
-        size: u64,
-    },
+    TlbInvalidate,
 }
 
 /// What an action did, as far as its kind does not say it.
@@ -141,12 +127,28 @@ pub enum Effect {
     },
     /// `RcuBarrierOver` waits for work below this number. Known before it is taken.
     WorkBelow(u64),
-    /// `TlbInsert`, and `TlbLookup` of what is cached.
+    /// `TlbInsert`, `TlbInvalidate`, and `TlbLookup` of what is not cached: the addresses, known before.
+    Addresses {
+        /// The first.
+        ipa: u64,
+        /// How many bytes.
+        size: u64,
+    },
+    /// `TlbLookup` of what is cached.
     Cached {
+        /// The address.
+        ipa: u64,
         /// Where it lies.
         pa: u64,
-        /// The [guest page](super::GUEST_PAGE) that a look-up led to, as a [`Target::object`].
-        page: Option<u32>,
+        /// The [guest page](super::GUEST_PAGE) that it leads to: one more than a [`Target::object`]. See
+        /// [`page_used`](super::page_used).
+        page: Option<NonZeroU32>,
+    },
+    /// `Violated`: the rule, by a short name such as `null-dereference`. The target stands for what it is broken
+    /// for. Known before.
+    Broken {
+        /// Its name.
+        rule: &'static str,
     },
     /// `AssertHeld`: whether the thread holds the lock.
     Held(bool),

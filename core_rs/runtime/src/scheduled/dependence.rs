@@ -7,6 +7,7 @@
 use super::action::{Action, Effect, Kind};
 
 /// Whether the order of two actions of different threads matters (see the [module](super)).
+#[inline]
 pub fn dependent(a: &Action, b: &Action) -> bool {
     let (Some(at), Some(bt)) = (a.target, b.target) else { return false };
     if at.object != bt.object {
@@ -17,7 +18,7 @@ pub fn dependent(a: &Action, b: &Action) -> bool {
         (Family::Word | Family::Existence, Family::Word | Family::Existence) => true,
         (Family::Lock, Family::Lock) => !(shares(a.kind) && shares(b.kind)),
         (Family::Grace, Family::Grace) => grace(a, b) || grace(b, a),
-        (Family::Tlb, Family::Tlb) => translations(a.kind, b.kind),
+        (Family::Tlb, Family::Tlb) => translations(a, b),
         _ => false,
     }
 }
@@ -46,6 +47,7 @@ pub fn may_be_co_enabled(a: &Action, b: &Action) -> bool {
 }
 
 /// Whether an action writes its word: all but loads, waiting, and a `CompareExchange` that failed.
+#[inline]
 pub fn writes(action: &Action) -> bool {
     match action.kind {
         Kind::Store(_) | Kind::FetchAdd | Kind::FetchSub => true,
@@ -55,9 +57,10 @@ pub fn writes(action: &Action) -> bool {
 }
 
 /// The object that an action is done to beside its target: the page that a translation leads to.
+#[inline]
 pub fn page_used(action: &Action) -> Option<usize> {
     match action.effect {
-        Effect::Cached { page, .. } => page.map(|page| page as usize),
+        Effect::Cached { page, .. } => page.map(|page| page.get() as usize - 1),
         _ => None,
     }
 }
@@ -99,8 +102,8 @@ fn family(kind: Kind) -> Family {
         | Kind::RcuWorkDone
         | Kind::RcuBarrier
         | Kind::RcuBarrierOver => Family::Grace,
-        Kind::TlbInsert { .. } | Kind::TlbLookup { .. } | Kind::TlbInvalidate { .. } => Family::Tlb,
-        Kind::AssertHeld | Kind::Violated { .. } | Kind::MightSleep | Kind::CondResched => Family::Alone,
+        Kind::TlbInsert | Kind::TlbLookup | Kind::TlbInvalidate => Family::Tlb,
+        Kind::AssertHeld | Kind::Violated | Kind::MightSleep | Kind::CondResched => Family::Alone,
     }
 }
 
@@ -133,11 +136,10 @@ fn grace(a: &Action, b: &Action) -> bool {
     }
 }
 
-fn translations(a: Kind, b: Kind) -> bool {
+fn translations(a: &Action, b: &Action) -> bool {
     let alike = matches!(
-        (a, b),
-        (Kind::TlbLookup { .. }, Kind::TlbLookup { .. })
-            | (Kind::TlbInvalidate { .. }, Kind::TlbInvalidate { .. })
+        (a.kind, b.kind),
+        (Kind::TlbLookup, Kind::TlbLookup) | (Kind::TlbInvalidate, Kind::TlbInvalidate)
     );
     !alike && {
         let ((a_ipa, a_size), (b_ipa, b_size)) = (addresses(a), addresses(b));
@@ -146,10 +148,10 @@ fn translations(a: Kind, b: Kind) -> bool {
     }
 }
 
-fn addresses(kind: Kind) -> (u64, u64) {
-    match kind {
-        Kind::TlbInsert { ipa, size } | Kind::TlbInvalidate { ipa, size } => (ipa, size),
-        Kind::TlbLookup { ipa } => (ipa, 1),
-        _ => (0, 0),
+fn addresses(action: &Action) -> (u64, u64) {
+    match action.effect {
+        Effect::Addresses { ipa, size } => (ipa, size),
+        Effect::Cached { ipa, .. } => (ipa, 1),
+        _ => (0, u64::MAX),
     }
 }

@@ -199,32 +199,41 @@ pub(super) fn set_up<T>(f: impl FnOnce(&mut Objects) -> T) -> T {
 ///
 /// `prepare` says what the action's target is, and what is known of its effect, at this moment. A thread that is
 /// unwinding takes its actions at once: other threads must not run inside its panic.
-#[inline]
+#[inline(always)]
 pub(super) fn act(kind: Kind, site: Site, prepare: impl FnOnce(&mut Model) -> (Option<Target>, Effect)) {
     let run = current().expect("a run is under way");
     {
         let model = &mut *run.model.borrow_mut();
         let (target, effect) = prepare(model);
-        let action = Action { thread: model.running, kind, target, site, effect };
         if std::thread::panicking() {
-            model.apply(action);
+            model.apply(Action { thread: model.running, kind, target, site, effect });
             return;
         }
-        model.offer(action);
-        // The decision is made here and not where the coroutines are resumed: most often the same thread goes
-        // on, and nothing need be switched.
-        if let Some(policy) = run.policy.get() {
-            match decide(run, model, policy) {
-                Next::Resume(thread) if thread == action.thread => return,
-                next => *run.next.borrow_mut() = next,
-            }
+        model.offer(kind, target, effect, site);
+        if goes_on(run, model) {
+            return;
         }
     }
     suspend(run);
 }
 
+/// Decides who goes next; answers whether it is the running thread. The decision is made here and not where the
+/// coroutines are resumed: most often the same thread goes on, and nothing need be switched.
+fn goes_on(run: &Run, model: &mut Model) -> bool {
+    let Some(policy) = run.policy.get() else { return false };
+    let running = model.running;
+    match decide(run, model, policy) {
+        Next::Resume(thread) if thread == running => true,
+        next => {
+            *run.next.borrow_mut() = next;
+            false
+        }
+    }
+}
+
 /// Who goes next.
 #[allow(unsafe_code)]
+#[inline]
 fn decide(run: &Run, model: &mut Model, mut policy: NonNull<dyn Policy>) -> Next {
     if model.has_work() && model.worker().is_none() {
         return Next::StartWorker;

@@ -57,6 +57,9 @@
 //! and the look at its end), are carried out at once, and nothing waits. A thread that panics goes on
 //! to take its actions while it unwinds, but without giving way to others.
 
+// Where an action is put together in another place and copied, that takes a third of its whole time.
+#![allow(clippy::inline_always)]
+
 mod action;
 mod calls;
 mod dependence;
@@ -256,7 +259,11 @@ impl Runtime for Scheduled {
     }
 
     fn violated(rule: &'static str, object: &'static str, site: Site) {
-        pass(Kind::Violated { rule, object }, site);
+        if scheduled() {
+            act(Kind::Violated, site, |model| {
+                (Some(model.objects.single(object, ObjectClass::Word)), Effect::Broken { rule })
+            });
+        }
     }
 
     fn inside(function: &'static str) -> Inside {
@@ -277,9 +284,8 @@ impl Runtime for Scheduled {
 
     fn tlb_insert(ipa: u64, size: u64, pa: u64, site: Site) {
         if scheduled() {
-            translate(Kind::TlbInsert { ipa, size }, site);
+            translate(Kind::TlbInsert, ipa, size, site);
             model(|model| model.cache_translation(ipa, size, pa));
-            did(Effect::Cached { pa, page: None });
         }
     }
 
@@ -287,23 +293,24 @@ impl Runtime for Scheduled {
         if !scheduled() {
             return None;
         }
-        translate(Kind::TlbLookup { ipa }, site);
-        let (pa, effect) = model(|model| {
+        translate(Kind::TlbLookup, ipa, 1, site);
+        let (pa, page) = model(|model| {
             let pa = model.cached_translation(ipa)?;
-            Some((pa, Effect::Cached { pa, page: model.objects.guest_page(pa) }))
+            Some((pa, model.objects.guest_page(pa)))
         })?;
-        did(effect);
+        did(Effect::Cached { ipa, pa, page });
         Some(pa)
     }
 
     fn tlb_invalidate(ipa: u64, size: u64, site: Site) {
         if scheduled() {
-            translate(Kind::TlbInvalidate { ipa, size }, site);
+            translate(Kind::TlbInvalidate, ipa, size, site);
             model(|model| model.invalidate_translations(ipa, size));
         }
     }
 }
 
+#[inline(always)]
 fn before(word: &Word, kind: Kind, site: Site) {
     if scheduled() {
         act(kind, site, |model| (Some(model.objects.of_word(word)), Effect::None));
@@ -311,14 +318,15 @@ fn before(word: &Word, kind: Kind, site: Site) {
 }
 
 /// The action taken last had this effect.
+#[inline(always)]
 fn did(effect: Effect) {
     if scheduled() {
         model(|model| model.did(effect));
     }
 }
 
-fn translate(kind: Kind, site: Site) {
-    act(kind, site, |model| (Some(model.tlb()), Effect::None));
+fn translate(kind: Kind, ipa: u64, size: u64, site: Site) {
+    act(kind, site, |model| (Some(model.tlb()), Effect::Addresses { ipa, size }));
 }
 
 fn pass(kind: Kind, site: Site) {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::objects::{ObjectKey, Objects};
 use super::{Action, Deadlock, Effect, Execution, Kind, ObjectClass, Outcome, Target, Waiting};
+use crate::Site;
 
 /// Work handed to `call_rcu`.
 pub(super) type Work = Box<dyn FnOnce() + Send>;
@@ -165,18 +166,23 @@ impl Model {
     }
 
     /// The running thread is about to do this.
-    #[inline]
-    pub(super) fn offer(&mut self, action: Action) {
-        if is_conditional(action.kind) {
+    #[inline(always)]
+    pub(super) fn offer(&mut self, kind: Kind, target: Option<Target>, effect: Effect, site: Site) {
+        if is_conditional(kind) {
             self.conditional += 1;
-            self.awaiting += usize::from(action.kind == Kind::AwaitChange);
+            self.awaiting += usize::from(kind == Kind::AwaitChange);
         }
-        if let Some(slot) = self.threads[action.thread].slot {
-            self.pending[slot] = action;
+        let thread = self.running;
+        if let Some(pending) = self.threads[thread].slot.and_then(|slot| self.pending.get_mut(slot)) {
+            pending.thread = thread;
+            pending.kind = kind;
+            pending.target = target;
+            pending.site = site;
+            pending.effect = effect;
         } else {
             // Threads come to their first actions in their order.
-            self.threads[action.thread].slot = Some(self.pending.len());
-            self.pending.push(action);
+            self.threads[thread].slot = Some(self.pending.len());
+            self.pending.push(Action { thread, kind, target, site, effect });
         }
     }
 
@@ -269,13 +275,20 @@ impl Model {
     }
 
     /// The action taken last had this effect. Who awaits a change of the word it wrote may go on.
+    #[inline(always)]
     pub(super) fn did(&mut self, effect: Effect) {
-        let Some(taken) = self.taken.last_mut() else { return };
-        taken.effect = effect;
-        let (target, Effect::Wrote { now, .. }) = (taken.target, effect) else { return };
-        if self.awaiting == 0 {
-            return;
+        if let Some(taken) = self.taken.last_mut() {
+            taken.effect = effect;
         }
+        if let (1.., Effect::Wrote { now, .. }) = (self.awaiting, effect) {
+            self.tell_awaiting(now);
+        }
+    }
+
+    /// The word that the action taken last wrote holds `now`.
+    #[cold]
+    fn tell_awaiting(&mut self, now: u64) {
+        let target = self.taken.last().and_then(|taken| taken.target);
         for pending in &self.pending {
             if let Action { kind: Kind::AwaitChange, target: awaited, effect: Effect::Seen(seen), .. } =
                 *pending

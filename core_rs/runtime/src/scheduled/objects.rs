@@ -4,6 +4,7 @@
 //! addresses. Not guaranteed: that two words are told apart which exist one after the other at one
 //! address and belong to no [`Object`]; memory that comes and goes within an execution belongs to one.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{GUEST_PAGE, ObjectClass, ObjectInfo, Target};
@@ -17,7 +18,7 @@ pub(super) struct Objects {
     pub(super) infos: Vec<ObjectInfo>,
     /// Objects with words, in the order of their addresses; they do not overlap.
     ranges: Vec<Range>,
-    /// Objects that have no words.
+    /// Objects that have no words, in the order of their indices and names.
     wordless: Vec<Wordless>,
     /// Words that were looked up, by the low bits of their addresses.
     recent: [Recent; RECENT],
@@ -128,8 +129,8 @@ impl Objects {
     pub(super) fn allocated(&mut self, key: ObjectKey, number: Option<usize>) {
         match key {
             ObjectKey::Wordless { name, index } => match self.find_wordless(name, index) {
-                Some(known) => known.number = number,
-                None => self.wordless.push(Wordless { name, index, number }),
+                Ok(known) => self.wordless[known].number = number,
+                Err(at) => self.wordless.insert(at, Wordless { name, index, number }),
             },
             ObjectKey::Words { start, end, info } => {
                 let at = self.forget(start, end);
@@ -143,24 +144,29 @@ impl Objects {
         if let Some(first) = object.words.first() {
             return Target { word: 0, ..self.of_word(first) };
         }
-        if self.find_wordless(object.name, object.index).is_none() {
-            self.allocated(ObjectKey::new(object), None);
-        }
-        let known = self.wordless.iter_mut().find(|known| known.is(object.name, object.index));
-        let number =
-            known.map(|known| *known.number.get_or_insert_with(|| appear(&mut self.infos, info(object))));
-        Target { object: number.expect("was allocated above if it was not known"), word: 0 }
+        let at = self.find_wordless(object.name, object.index).unwrap_or_else(|at| {
+            self.wordless.insert(at, Wordless { name: object.name, index: object.index, number: None });
+            at
+        });
+        let number = *self.wordless[at].number.get_or_insert_with(|| appear(&mut self.infos, info(object)));
+        Target { object: number, word: 0 }
     }
 
     /// The object that stands for the guest page at a physical address, if that was ever allocated.
-    pub(super) fn guest_page(&mut self, pa: u64) -> Option<u32> {
-        self.find_wordless(GUEST_PAGE, pa >> 12)?.number.map(|number| number as u32)
+    /// One more than its number.
+    pub(super) fn guest_page(&self, pa: u64) -> Option<NonZeroU32> {
+        let known = self.find_wordless(GUEST_PAGE, pa >> 12).ok()?;
+        NonZeroU32::new(self.wordless[known].number? as u32 + 1)
     }
 
     /// An object of the set-up is gone.
     pub(super) fn gone(&mut self, key: &ObjectKey) {
         match *key {
-            ObjectKey::Wordless { name, index } => self.wordless.retain(|known| !known.is(name, index)),
+            ObjectKey::Wordless { name, index } => {
+                if let Ok(known) = self.find_wordless(name, index) {
+                    self.wordless.remove(known);
+                }
+            }
             ObjectKey::Words { start, end, .. } => _ = self.forget(start, end),
         }
     }
@@ -181,8 +187,9 @@ impl Objects {
         Target { object: appear(&mut self.infos, ObjectInfo { name, index: 0, class }), word: 0 }
     }
 
-    fn find_wordless(&mut self, name: &'static str, index: u64) -> Option<&mut Wordless> {
-        self.wordless.iter_mut().find(|known| known.is(name, index))
+    /// Where an object without words is, or belongs.
+    fn find_wordless(&self, name: &str, index: u64) -> Result<usize, usize> {
+        self.wordless.binary_search_by(|known| (known.index, known.name).cmp(&(index, name)))
     }
 
     /// Drops the ranges that overlap `start..end`; answers where they were.
@@ -196,10 +203,6 @@ impl Objects {
 }
 
 impl Wordless {
-    fn is(&self, name: &str, index: u64) -> bool {
-        self.index == index && self.name == name
-    }
-
     fn info(&self) -> ObjectInfo {
         ObjectInfo { name: self.name, index: self.index, class: ObjectClass::Allocation }
     }

@@ -614,8 +614,9 @@ fn a_translation_is_used_until_it_is_invalidated_and_the_oldest_first() {
         look(0x4000);
     })]);
     assert_eq!(*seen.borrow(), [None, Some(0x8010), None, Some(0xa000), None]);
-    let cached = |pa| Effect::Cached { pa, page: None };
-    assert_eq!(effects(&execution)[..3], [Effect::None, cached(0x8000), cached(0x9000)]);
+    let at = |ipa, size| Effect::Addresses { ipa, size };
+    assert_eq!(effects(&execution)[..3], [at(0x1000, 1), at(0x1000, 0x1000), at(0x1000, 0x1000)]);
+    assert_eq!(effects(&execution)[4], Effect::Cached { ipa: 0x1010, pa: 0x8010, page: None });
     let at = |n: usize| &execution.actions[n];
     assert!(dependent(at(1), at(5)) && dependent(at(1), at(4)) && !dependent(at(3), at(5)));
     assert!(!dependent(at(4), at(6)) && !dependent(at(5), at(8)), "two uses, two invalidations");
@@ -728,8 +729,11 @@ fn an_observation_is_no_action_and_a_violation_is_one() {
     };
     let execution = run(vec![look], &mut Replay(vec![]));
     assert_eq!(seen.get(), 7);
-    let kinds: Vec<_> = execution.actions.iter().map(|action| action.kind).collect();
-    assert_eq!(kinds, [Kind::Violated { rule: "NULL dereference", object: "kvm" }]);
+    let [Action { kind: Kind::Violated, effect, target: Some(target), .. }] = execution.actions[..] else {
+        panic!("{:?}", execution.actions)
+    };
+    assert_eq!(effect, Effect::Broken { rule: "NULL dereference" });
+    assert_eq!(execution.objects[target.object].name, "kvm");
 }
 
 #[test]

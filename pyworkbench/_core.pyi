@@ -27,6 +27,7 @@ __all__ = [
     "replay_schedule",
     "run_ops",
     "source_id",
+    "subtrees",
     "sweep",
 ]
 
@@ -67,6 +68,7 @@ def explore(
     executions: int | None,
     time_s: float | None,
     checkers: Sequence[str] | None,
+    within: Sequence[int],
     stop_at_first: bool,
     minimise: int,
     progress: Callable[[int, int, float], object] | None,
@@ -94,6 +96,9 @@ def overlaps(trace: str | PathLike[str], *, source: str) -> list[dict[str, Any]]
 
 def run_ops(text: str, walker: str) -> str:
     """See `pyworkbench.run_ops`."""
+
+def subtrees(*, scenario: str, variant: str, strategy: str, depth: int) -> list[list[int]]:
+    """Parts of a case's executions that can be explored apart: what `explore` takes as `within`."""
 
 def sweep(
     *,

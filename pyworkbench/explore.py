@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 Answer = Literal["Proved", "Bug", "Exhausted"]
 Search = Literal["dpor", "dfs", "random", "pct", "surw"]
-Progress = "Callable[[int, int, float], object]"
 
 
 @dataclass(frozen=True)
@@ -256,6 +256,7 @@ def explore(
     checkers: Sequence[str] | None = None,
     stop_at_first: bool = True,
     minimise: int = 20_000,
+    executor: Executor | None = None,
     progress: Callable[[int, int, float], object] | None = None,
 ) -> Verdict:
     """Explores the interleavings of a scenario, under a kernel variant and a locking strategy.
@@ -277,7 +278,9 @@ def explore(
         checkers: those that look; all if not said.
         stop_at_first: end at the first harm; otherwise all executions are seen, and all kinds of harm.
         minimise: executions that may be spent on a shorter schedule for the bug.
-        progress: called about ten times a second with executions, open choices and seconds; `False` stops.
+        executor: where parts of the executions are explored, apart and at the same time; here if not said.
+        progress: called about ten times a second with executions, open choices and seconds; `False` stops. Not for
+            parts.
 
     Raises:
         InputError: a name or a text is wrong, or the strategy does not apply to the variant.
@@ -289,25 +292,95 @@ def explore(
     """
     if search in {"random", "pct", "surw"} and executions is None and time_s is None:
         raise InputError(f"search {search} never ends by itself: give executions or time_s")
-    found = _core.explore(
-        scenario=scenario,
-        variant=variant,
-        strategy=strategy,
-        search=search,
-        seed=seed,
-        preemptions=preemptions,
-        actions=actions,
-        executions=executions,
-        time_s=time_s,
-        checkers=None if checkers is None else list(checkers),
-        stop_at_first=stop_at_first,
-        minimise=minimise,
-        progress=progress,
-    )
+    how = {
+        "scenario": scenario,
+        "variant": variant,
+        "strategy": strategy,
+        "search": search,
+        "seed": seed,
+        "preemptions": preemptions,
+        "actions": actions,
+        "executions": executions,
+        "time_s": time_s,
+        "checkers": None if checkers is None else list(checkers),
+        "stop_at_first": stop_at_first,
+        "minimise": minimise,
+    }
+    if executor is None:
+        return _verdict(within=[], progress=progress, **how)
+    if search != "dpor" or executions is not None:
+        raise InputError("executor: only search dpor without a bound on executions can be done in parts")
+    return _in_parts(executor, how)
+
+
+def _verdict(**arguments: Any) -> Verdict:
+    found = _core.explore(**arguments)
     found["findings"] = _findings(found["findings"])
     for name in ("first_kinds", "threads", "checkers"):
         found[name] = tuple(found[name])
     return Verdict(**found)
+
+
+def _in_parts(executor: Executor, how: dict[str, Any]) -> Verdict:
+    """Explores the subtrees of an exploration; the answer is that of one after the other, whoever is done first."""
+    began = time.perf_counter()
+    case = {name: how[name] for name in ("scenario", "variant", "strategy")}
+    parts = next(
+        parts
+        for depth in range(4, _DEEPEST + 1, 4)
+        if len(parts := _core.subtrees(**case, depth=depth)) >= _PARTS or depth == _DEEPEST
+    )
+    futures = [executor.submit(partial(_verdict, within=part, progress=None, **how)) for part in parts]
+    verdicts = []
+    for future in futures:
+        verdicts.append(future.result())
+        if how["stop_at_first"] and verdicts[-1].bug:
+            break
+    for future in futures:
+        future.cancel()
+    whole = _merged(verdicts)
+    complete = whole.complete and len(verdicts) == len(parts)
+    return replace(whole, complete=complete, elapsed_s=time.perf_counter() - began)
+
+
+# Enough parts for a few processors, none of them the whole, and not so many that their seams cost.
+_PARTS, _DEEPEST = 16, 24
+
+
+def _merged(verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict of those on parts of one program's executions, in their order."""
+    first = verdicts[0]
+    findings: dict[object, Finding] = {}
+    before = 0
+    for verdict in verdicts:
+        for one in verdict.findings:
+            key = (one.kind, one.object, tuple(sorted((step["role"], step["site"]) for step in one.steps)))
+            known = findings.get(key)
+            findings[key] = (
+                replace(one, first_execution=one.first_execution + before)
+                if known is None
+                else replace(known, executions=known.executions + one.executions)
+            )
+        before += verdict.executions
+    decides = next(
+        (one for answer in ("Bug", "Exhausted") for one in verdicts if one.answer == answer),
+        first,
+    )
+    sums = {
+        name: sum(getattr(one, name) for one in verdicts)
+        for name in ("executions", "classes", "redundant", "cut", "actions", "elapsed_s")
+    }
+    return replace(
+        first,
+        answer=decides.answer,
+        why=decides.why,
+        complete=all(one.complete for one in verdicts),
+        findings=tuple(sorted(findings.values(), key=lambda one: not one.harm)),
+        first_kinds=tuple(dict.fromkeys(kind for one in verdicts for kind in one.first_kinds)),
+        longest=max(one.longest for one in verdicts),
+        threads=max((one.threads for one in verdicts), key=len),
+        **sums,
+    )
 
 
 def replay_schedule(schedule: str, *, every_action: bool = False) -> Replayed:

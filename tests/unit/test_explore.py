@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from xml.etree import ElementTree as ET
@@ -231,6 +231,27 @@ def test_the_command_prints_orders() -> None:
     assert [one["verdict"] for one in printed] == ["Bug", None, None]
     code, out, err = pwb("orderings", "task T1 fds=vm: clse vm")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_parts_that_are_explored_apart_say_together_what_the_whole_says() -> None:
+    with ThreadPoolExecutor(2) as executor:
+        for strategy in ("claim-under-lock", "none"):
+            whole = explore(RACE, strategy=strategy, stop_at_first=False)
+            parts = explore(RACE, strategy=strategy, stop_at_first=False, executor=executor)
+            assert (parts.answer, parts.complete, set(parts.first_kinds)) == (
+                whole.answer,
+                True,
+                set(whole.first_kinds),
+            )
+            assert parts.classes >= whole.classes
+            assert {(one.kind, one.object) for one in parts.findings} == {
+                (one.kind, one.object) for one in whole.findings
+            }
+        first = [explore(RACE, executor=executor) for _ in range(2)]
+        with pytest.raises(InputError, match="only search dpor"):
+            explore(RACE, search="dfs", executor=executor)
+    assert first[0].schedule == first[1].schedule
+    assert (first[0].answer, first[0].complete) == ("Bug", False)
 
 
 def test_a_verdict_shows_itself_in_a_notebook_without_loading_anything(bug: Verdict) -> None:

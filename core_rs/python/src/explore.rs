@@ -21,7 +21,7 @@ use crate::errors::Error;
 /// `progress(executions, frontier, elapsed_s)` is called about ten times a second; when it answers `False`, the
 /// exploration stops, and what it raises is raised.
 #[pyfunction]
-#[pyo3(name = "explore", signature = (*, scenario, variant, strategy, search, seed, preemptions, actions, executions, time_s, checkers, stop_at_first, minimise, progress))]
+#[pyo3(name = "explore", signature = (*, scenario, variant, strategy, search, seed, preemptions, actions, executions, time_s, checkers, within, stop_at_first, minimise, progress))]
 pub(crate) fn explore_case<'py>(
     py: Python<'py>,
     scenario: &str,
@@ -34,6 +34,7 @@ pub(crate) fn explore_case<'py>(
     executions: Option<u64>,
     time_s: Option<f64>,
     checkers: Option<Vec<String>>,
+    within: Vec<usize>,
     stop_at_first: bool,
     minimise: u64,
     progress: Option<Py<PyAny>>,
@@ -50,13 +51,8 @@ pub(crate) fn explore_case<'py>(
         executions,
         time: time.transpose()?,
     };
-    let settings = Settings {
-        how: How::named(search, seed)?,
-        bounds,
-        checks: checks(checkers)?,
-        stop_at_first,
-        minimise,
-    };
+    let how = How::named(search, seed)?;
+    let settings = Settings { how, within, bounds, checks: checks(checkers)?, stop_at_first, minimise };
     let explored = case.clone();
     let (verdict, ladders) = enter_until_signal(py, move |stop| {
         let mut raised = None;
@@ -84,6 +80,20 @@ pub(crate) fn explore_case<'py>(
         Ok((verdict, ladders))
     })?;
     Ok(describe(py, &case, verdict, ladders)?)
+}
+
+/// Cuts the executions of a case into parts that can be explored apart: the first choices of each.
+#[pyfunction]
+#[pyo3(signature = (*, scenario, variant, strategy, depth))]
+pub(crate) fn subtrees(
+    py: Python<'_>,
+    scenario: &str,
+    variant: &str,
+    strategy: &str,
+    depth: usize,
+) -> Result<Vec<Vec<usize>>, Error> {
+    let case = Case::new(scenario.parse()?, variant.parse()?, strategy.parse()?)?;
+    enter_long(py, move |_| Ok::<_, Error>(explore::search::subtrees(&case, depth)))
 }
 
 /// Runs a schedule, by its text, on the case that it names: what it shows, and who did what.

@@ -17,8 +17,12 @@ CORE_SOURCES := pyproject.toml core_rs/Cargo.toml core_rs/Cargo.lock $(wildcard 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## replay real captures, sweep, and write out/report.html
+# The race is there to be found: `pwb explore` answers 10, and nothing else is right.
+demo: build ## replay real captures, show the race and its fixes, sweep, and write out/*.html
 	$(BIN)/pwb replay data/captures
+	$(BIN)/pwb explore flush-race-filled; test $$? -eq 10
+	$(BIN)/pwb matrix flush-race-filled
+	$(BIN)/pwb report notebooks/teardown_race.ipynb out/teardown_race.html
 	$(BIN)/pwb report notebooks/quickstart.ipynb out/report.html
 
 test: test-rust test-python ## every test
@@ -37,6 +41,7 @@ lab: build ## JupyterLab on notebooks/
 bench: build ## time the core against peers, given figures and limits; the walkers' table is out/bench.html too
 	$(CARGO) bench --quiet --locked -p pyworkbench-measure --bench counters
 	$(CARGO) bench --quiet --locked -p pyworkbench-runtime --bench locks
+	$(CARGO) bench --quiet --locked -p pyworkbench-explore --bench flush
 	$(BIN)/python tests/bench/limits.py
 	rm -rf core_rs/target/criterion
 	for run in 1 2 3 4 5; do \

@@ -1,7 +1,9 @@
 """A workbench for KVM/arm64 stage-2 teardown.
 
 `Stage2` is one stage-2 table, descriptor for descriptor as Linux builds it; `run_ops` runs a script of
-operations on one; `replay` rebuilds the tables of a real machine from a trace and compares them.
+operations on one; `replay` rebuilds the tables of a real machine from a trace and compares them; `overlaps`
+finds in a trace where a VM was torn down by two tasks at once, and `kasan` reads what the kernel said about it.
+`explore` runs every interleaving of a teardown, and says whether it is safe.
 `python -m pyworkbench --help` and `pwb --help` list what there is on the command line.
 
 Example:
@@ -14,7 +16,9 @@ Example:
 """
 
 from pyworkbench import _build
+from pyworkbench.beside import Beside, set_beside, variant_of
 from pyworkbench.capture import Replay, replay
+from pyworkbench.console import ChainComparison, KasanReport, Track, compare_chains, kasan
 from pyworkbench.errors import (
     BuildWarning,
     CaptureError,
@@ -25,22 +29,59 @@ from pyworkbench.errors import (
     TableError,
     WorkbenchError,
 )
+from pyworkbench.explore import (
+    Finding,
+    Replayed,
+    Verdict,
+    calls_modelled,
+    explore,
+    orderings,
+    replay_schedule,
+    scenarios,
+    strategies,
+    variants,
+    verdict_matrix,
+)
+from pyworkbench.overlap import Overlap, TraceOverlaps, find_overlaps, overlaps
 from pyworkbench.table import Leaf, Stage2, run_ops
 
 __all__ = [
+    "Beside",
     "BuildWarning",
     "CaptureError",
+    "ChainComparison",
     "CorePanic",
     "DebugExtensionWarning",
+    "Finding",
     "InputError",
+    "KasanReport",
     "Leaf",
+    "Overlap",
     "Replay",
+    "Replayed",
     "Stage2",
     "StaleExtensionWarning",
     "TableError",
+    "TraceOverlaps",
+    "Track",
+    "Verdict",
     "WorkbenchError",
+    "calls_modelled",
+    "compare_chains",
+    "explore",
+    "find_overlaps",
+    "kasan",
+    "orderings",
+    "overlaps",
     "replay",
+    "replay_schedule",
     "run_ops",
+    "scenarios",
+    "set_beside",
+    "strategies",
+    "variant_of",
+    "variants",
+    "verdict_matrix",
 ]
 
 _build.check_this_installation()

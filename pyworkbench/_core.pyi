@@ -11,7 +11,25 @@ from typing import Any, final
 from pyworkbench._arrays import Addresses
 from pyworkbench._frames import ArrowBatch
 
-__all__ = ["Stage2", "build_id", "build_profile", "panic_in_core", "replay", "run_ops", "source_id", "sweep"]
+__all__ = [
+    "Stage2",
+    "build_id",
+    "build_profile",
+    "compare_chains",
+    "does_not_apply",
+    "explore",
+    "kasan",
+    "named_cases",
+    "orderings",
+    "overlaps",
+    "panic_in_core",
+    "replay",
+    "replay_schedule",
+    "run_ops",
+    "source_id",
+    "subtrees",
+    "sweep",
+]
 
 def build_id() -> str:
     """The identity of the sources this extension was built from, 16 hex digits."""
@@ -30,8 +48,57 @@ def replay(
 ) -> dict[str, Any]:
     """See `pyworkbench.replay`: the fields of a `Replay`, as dicts and lists."""
 
+def compare_chains(
+    one: Sequence[str], other: Sequence[str], modelled: Sequence[str]
+) -> tuple[list[str], list[str], int]:
+    """See `pyworkbench.compare_chains`: the fields of a `ChainComparison`."""
+
+def does_not_apply(*, scenario: str, variant: str, strategy: str) -> str | None:
+    """Why a combination has no meaning, such as a strategy for an object that a kernel does not have."""
+
+def explore(
+    *,
+    scenario: str,
+    variant: str,
+    strategy: str,
+    search: str,
+    seed: int,
+    preemptions: int | None,
+    actions: int | None,
+    executions: int | None,
+    time_s: float | None,
+    checkers: Sequence[str] | None,
+    within: Sequence[int],
+    stop_at_first: bool,
+    minimise: int,
+    progress: Callable[[int, int, float], object] | None,
+) -> dict[str, Any]:
+    """See `pyworkbench.explore`: the fields of a `Verdict`, as dicts and lists.
+
+    `progress(executions, frontier, elapsed_s)` is called about ten times a second; when it answers `False`, or a
+    signal comes, the exploration stops and answers with what it has found.
+    """
+
+def named_cases() -> dict[str, Any]:
+    """What has a name: `scenarios` (`name`, `about`, `text`), `kernels`, `variants`, `strategies`, `calls`."""
+
+def orderings(scenario: str, *, limit: int) -> tuple[list[dict[str, Any]], bool]:
+    """See `pyworkbench.orderings`: a dict an order (`order`, `scenario`, `vms`, `paths`), and whether these are all."""
+
+def replay_schedule(schedule: str, *, every_action: bool) -> dict[str, Any]:
+    """See `pyworkbench.replay_schedule`: the case, `actions`, `threads` and `findings`."""
+
+def kasan(console: str | PathLike[str], *, trace: str | PathLike[str] | None) -> list[dict[str, Any]]:
+    """See `pyworkbench.kasan`: the fields of each `KasanReport`, as dicts and lists."""
+
+def overlaps(trace: str | PathLike[str], *, source: str) -> list[dict[str, Any]]:
+    """See `pyworkbench.find_overlaps`: a dict a trace, also with the caches that one side found empty."""
+
 def run_ops(text: str, walker: str) -> str:
     """See `pyworkbench.run_ops`."""
+
+def subtrees(*, scenario: str, variant: str, strategy: str, depth: int) -> list[list[int]]:
+    """Parts of a case's executions that can be explored apart: what `explore` takes as `within`."""
 
 def sweep(
     *,

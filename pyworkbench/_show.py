@@ -1,4 +1,4 @@
-"""What the command line shows of a sweep: progress on standard error, and the table of medians."""
+"""What the command line shows of what takes long: progress on standard error, and tables of the results."""
 
 from __future__ import annotations
 
@@ -20,15 +20,76 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def measuring() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar that is gone at the end; yields what `sweep` takes as `progress`."""
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("measuring")
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that is gone at the end; yields a function that takes what is done and what there is in all."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what)
 
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
         yield progress
+
+
+@contextmanager
+def exploring() -> Iterator[Callable[[int, int, float], None]]:
+    """A line about an exploration, gone at the end; yields what `explore` takes as `progress`."""
+    with Console(stderr=True).status("exploring") as status:
+
+        def progress(executions: int, frontier: int, elapsed_s: float) -> None:
+            rate = executions / max(elapsed_s, 1e-9)
+            status.update(
+                f"{executions:,} executions, {rate:,.0f} a second, {frontier} open choices, {elapsed_s:.0f} s"
+            )
+
+        yield progress
+
+
+def show_matrix(matrix: pd.DataFrame) -> None:
+    """Prints a table for each scenario, a row a cell; why a strategy has no meaning stands in its row."""
+    console = Console()
+    for scenario, rows in matrix.groupby("scenario", sort=False):
+        table = Table(title=str(scenario), box=box.SIMPLE, padding=0)
+        for name in ("variant", "strategy", "verdict"):
+            table.add_column(name, no_wrap=True)
+        table.add_column("harm that can come first, or why")
+        table.add_column("classes", justify="right", no_wrap=True)
+        before = None
+        for row in rows.to_dict("records"):
+            colour = _COLOURS.get(row["verdict"], "dim")
+            said = row["kinds"] if row["verdict"] == "Bug" else row["what"]
+            seen = "" if pd.isna(row["classes"]) else f"{row['classes']:,.0f}"
+            mark = "" if row["verdict"] != "Bug" or row["complete"] else "+"  # more may come
+            variant = "" if row["variant"] == before else row["variant"]
+            before = row["variant"]
+            verdict = f"[{colour}]{row['verdict']}[/{colour}]"
+            table.add_row(variant, row["strategy"], verdict, "" if pd.isna(said) else said, seen + mark)
+        console.print(table)
+
+
+def show_orderings(orders: pd.DataFrame) -> None:
+    """Prints a row for each order, and how many there are of each sort."""
+    console = Console()
+    proved = "verdict" in orders
+    table = Table(box=box.SIMPLE, padding=(0, 1))
+    table.add_column("order")
+    table.add_column("flushes", justify="right")
+    for name in ("overlap", "paths", *(["verdict"] if proved else [])):
+        table.add_column(name)
+    for row in orders.to_dict("records"):
+        cells = [row["order"], str(row["flushes"]), "may" if row["may_overlap"] else "", row["paths"]]
+        if proved:
+            verdict = "" if pd.isna(row["verdict"]) else row["verdict"]
+            kinds = "" if pd.isna(row["kinds"]) else row["kinds"]
+            cells.append(f"{verdict} {kinds}".strip())
+        table.add_row(*cells)
+    console.print(table)
+    more = "" if orders.attrs["complete"] else ", and there are more"
+    console.print(f"{len(orders)} orders{more}; in {orders['may_overlap'].sum()} two flushes of a VM may overlap")
+
+
+_COLOURS = {"Proved": "green", "Bug": "red", "Exhausted": "yellow"}
 
 
 def show_sweep(result: SweepResult) -> None:

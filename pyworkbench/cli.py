@@ -1,18 +1,39 @@
 """The command `pwb`. Each command is a thin layer over a function of the package.
 
 Exit codes: 0 it is so, 1 it is not (a difference was found), 2 the input is wrong: one line on standard
-error says how.
+error says how. `explore` has two more, so that no script takes one for another: 0 `Proved`, 10 `Bug`, 11 `Exhausted`.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pyworkbench import Replay, WorkbenchError, replay, run_ops
+from pyworkbench import (
+    InputError,
+    Replay,
+    TraceOverlaps,
+    Verdict,
+    WorkbenchError,
+    explore,
+    find_overlaps,
+    kasan,
+    orderings,
+    replay,
+    replay_schedule,
+    run_ops,
+    scenarios,
+    set_beside,
+    strategies,
+    variant_of,
+    variants,
+    verdict_matrix,
+)
 from pyworkbench._options import takes_fields_of
 from pyworkbench.capture import Source
+from pyworkbench.explore import Search
 from pyworkbench.sweep import SweepSpec, spec_of, sweep
 from pyworkbench.table import Walker
 
@@ -59,6 +80,190 @@ def replay_command(
     raise typer.Exit(1 if any(found) else 0)
 
 
+@app.command("overlap")
+def overlap_command(
+    trace: Annotated[
+        Path, typer.Argument(help="ftrace's text or packed operations, plain or gzip; or a directory with such.")
+    ],
+    source: Annotated[Source, typer.Option(help="Which form of the traces to read in a directory.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each overlap.")] = False,
+    empty_caches: Annotated[
+        bool, typer.Option("--empty-caches", help="Also caches that one of the two tasks found empty.")
+    ] = False,
+) -> None:
+    """Find where a VM was flushed, or a memory cache with objects in it freed, by two tasks at once."""
+    for found in find_overlaps(trace, source=source, empty_caches=empty_caches):
+        if as_json:
+            for one in found.overlaps:
+                print(json.dumps(one.as_json()))
+        else:
+            show_overlaps(found)
+
+
+@app.command("kasan")
+def kasan_command(
+    console: Annotated[
+        Path, typer.Argument(help="A kernel's log, plain or gzip; or a directory with console.txt or dmesg.")
+    ],
+    trace: Annotated[
+        Path | None, typer.Option(help="By which trace to name objects, rather than by those beside the log.")
+    ] = None,
+    scenario: Annotated[
+        str, typer.Option(help="Which scenario's finding to set beside each report: a name or a text.")
+    ] = "flush-race-filled",
+    variant: Annotated[
+        str | None, typer.Option(help="The kernel variant to explore, rather than the one that the report names.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each report.")] = False,
+) -> None:
+    """Read KASAN's reports out of a kernel's log, and set each beside the explorer's finding for the same kernel."""
+    reports = kasan(console, trace=trace)
+    verdicts: dict[str, Verdict] = {}
+    for report in reports:
+        of = variant or variant_of(report)
+        if of and of not in verdicts:
+            verdicts[of] = explore(scenario, variant=of, stop_at_first=False)
+        beside = set_beside(report, verdicts[of]) if of else None
+        if as_json:
+            print(json.dumps(report.as_json() | {"model": beside and beside.as_json()}))
+        else:
+            compared = beside or f"the model has no variant for kernel {report.kernel}: --variant names one"
+            print(f"{console}:{report.line}: {report}\n{compared}\n")
+    if not as_json:
+        print(f"{len(reports)} reports")
+
+
+Variants = Annotated[list[str] | None, typer.Option("--variant", help="A kernel variant; again for another.")]
+Strategies = Annotated[list[str] | None, typer.Option("--strategy", help="A locking strategy; again for another.")]
+SearchOption = Annotated[Search, typer.Option(help="The way through the executions.")]
+Executions = Annotated[int | None, typer.Option(min=1, help="The most executions.")]
+Seconds = Annotated[float | None, typer.Option("--time", min=0, metavar="SECONDS", help="The most time.")]
+Preemptions = Annotated[int | None, typer.Option(min=0, help="The most preemptions of one execution.")]
+
+
+@app.command("explore", epilog="Exit codes: 0 Proved, 10 Bug, 11 Exhausted; with --replay 10 harm, 1 no harm.")
+def explore_command(
+    scenario: Annotated[
+        str | None, typer.Argument(help="A name, or a text such as `task T1: exit; task T2 fds=vm: close vm`.")
+    ] = None,
+    variant: Annotated[str, typer.Option(help="The kernel's teardown.")] = "arm64-7.3",
+    strategy: Annotated[str, typer.Option(help="A locking strategy: a name, or parts such as `cache=claim`.")] = "none",
+    search: SearchOption = "dpor",
+    seed: Annotated[int, typer.Option(min=0, help="Of random, pct and surw.")] = 0,
+    executions: Executions = None,
+    time_s: Seconds = None,
+    preemptions: Preemptions = None,
+    every: Annotated[bool, typer.Option("--every", help="Do not end at the first harm: see every execution.")] = False,
+    schedule: Annotated[
+        str | None, typer.Option("--replay", metavar="SCHEDULE", help="Run a schedule of an earlier bug again.")
+    ] = None,
+    every_action: Annotated[
+        bool, typer.Option("--every-action", help="With --replay: show every action, not only those that matter.")
+    ] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="List the scenarios, variants and strategies.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Run every interleaving of a scenario, and say whether one does harm: a proof, or a ladder that shows it."""
+    if list_all:
+        list_cases()
+        return
+    if (scenario is None) == (schedule is None):
+        raise InputError("give a scenario or --replay SCHEDULE; --list lists the scenarios")
+    if schedule is not None:
+        replayed = replay_schedule(schedule, every_action=every_action)
+        print(json.dumps(replayed.as_json()) if as_json else replayed)
+        raise typer.Exit(10 if replayed.bug else 1)
+    from pyworkbench._show import exploring  # noqa: PLC0415 (half a second)
+
+    with exploring() as progress:
+        verdict = explore(
+            scenario or "",
+            variant=variant,
+            strategy=strategy,
+            search=search,
+            seed=seed,
+            executions=executions,
+            time_s=time_s,
+            preemptions=preemptions,
+            stop_at_first=not every,
+            progress=progress,
+        )
+    print(json.dumps(verdict.as_json()) if as_json else verdict)
+    raise typer.Exit({"Proved": 0, "Bug": 10, "Exhausted": 11}[verdict.answer])
+
+
+@app.command("matrix")
+def matrix_command(
+    scenario: Annotated[
+        list[str] | None, typer.Argument(metavar="[SCENARIO]...", help="Names or texts; flush-race-filled if none.")
+    ] = None,
+    variant: Variants = None,
+    strategy: Strategies = None,
+    search: SearchOption = "dpor",
+    executions: Executions = None,
+    time_s: Seconds = None,
+    preemptions: Preemptions = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each cell.")] = False,
+) -> None:
+    """Give the verdict for every variant and strategy, with the kinds of harm that can come first."""
+    from pyworkbench._show import counting, show_matrix  # noqa: PLC0415 (half a second)
+
+    with counting("exploring") as progress:
+        matrix = verdict_matrix(
+            scenario or ["flush-race-filled"],
+            variants=variant,
+            strategies=strategy,
+            search=search,
+            executions=executions,
+            time_s=time_s,
+            preemptions=preemptions,
+            progress=progress,
+        )
+    if as_json:
+        for line in matrix.to_json(orient="records", lines=True).splitlines():
+            row = json.loads(line)
+            print(json.dumps(row | {"kinds": row["kinds"].split(", ") if row["kinds"] else []}))
+    else:
+        show_matrix(matrix)
+
+
+@app.command("orderings")
+def orderings_command(
+    scenario: Annotated[
+        str, typer.Argument(help="A name or a text; the steps of its tasks are put into every legal order.")
+    ],
+    limit: Annotated[int, typer.Option(min=1, help="The most orders.")] = 10_000,
+    prove: Annotated[int, typer.Option(min=0, metavar="N", help="Explore the first N orders.")] = 0,
+    variant: Annotated[str, typer.Option(help="With --prove: the kernel's teardown.")] = "arm64-7.3",
+    strategy: Annotated[str, typer.Option(help="With --prove: the locking strategy.")] = "none",
+    search: SearchOption = "dpor",
+    executions: Executions = None,
+    time_s: Seconds = None,
+    preemptions: Preemptions = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each order.")] = False,
+) -> None:
+    """List every legal order of life-cycle steps: which paths flush, how often, and whether two may overlap."""
+    from pyworkbench._show import counting, show_orderings  # noqa: PLC0415 (half a second)
+
+    with counting("exploring") as progress:
+        orders = orderings(
+            scenario,
+            limit=limit,
+            prove=prove,
+            variant=variant,
+            strategy=strategy,
+            search=search,
+            executions=executions,
+            time_s=time_s,
+            preemptions=preemptions,
+            progress=progress,
+        )
+    if as_json:
+        print(orders.to_json(orient="records", lines=True), end="")
+    else:
+        show_orderings(orders)
+
+
 @app.command("sweep")
 @takes_fields_of(SweepSpec)
 def sweep_command(
@@ -68,10 +273,10 @@ def sweep_command(
     **fields: str,
 ) -> None:
     """Let threads fault a guest's memory into one table, tear it down, and print medians for each point."""
-    from pyworkbench._show import measuring, show_sweep  # noqa: PLC0415 (a command that prints text does without)
+    from pyworkbench._show import counting, show_sweep  # noqa: PLC0415 (a command that prints text does without)
 
     spec = spec_of(fields, text=True)
-    with measuring() as progress:
+    with counting("measuring") as progress:
         result = sweep(spec, progress=progress)
     show_sweep(result)
     for file in result.to_parquet(parquet) if parquet else []:
@@ -137,6 +342,34 @@ def report_replay(capture: Path, found: Replay, *, each: bool) -> int:
     for one in found.uncompared:
         print(f"  not compared: {one['name']} of {one['file']}: {one['why']}")
     return found.differing
+
+
+def list_cases() -> None:
+    """Prints what `explore` knows by name."""
+    for name, about in scenarios().items():
+        print(f"{name:26} {about}")
+    print(f"\nvariants:   {', '.join(variants())}\nstrategies: {', '.join(strategies())}")
+
+
+def show_overlaps(found: TraceOverlaps) -> None:
+    """Prints the overlaps of a trace; a cache that is freed inside of an overlapping flush shares its ladder."""
+    flushes = [one for one in found.overlaps if one.kind == "flush"]
+    caches = [one for one in found.overlaps if one.kind == "cache"]
+    print(f"{found.file}: {found.records} records, {found.flushes} flushes")
+    print(f"  two flushes of one VM at once: {len(flushes)}; two frees of one cache at once: {len(caches)}")
+    inside = {
+        id(one): [
+            cache
+            for cache in caches
+            if {*cache.pids} == {*one.pids} and cache.start >= one.start and cache.end <= one.end
+        ]
+        for one in flushes
+    }
+    shown = {id(cache) for of_one in inside.values() for cache in of_one}
+    for one in found.overlaps:
+        if id(one) not in shown:
+            print("\n" + "\n".join(map(str, [one, *inside.get(id(one), [])])))
+            print(one.ladder, end="")
 
 
 def main() -> None:

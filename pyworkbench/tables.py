@@ -77,3 +77,39 @@ def facts(named: Mapping[str, object]) -> GT:
     """Names and values, a row each."""
     frame = pd.DataFrame({"fact": list(named), "value": [str(value) for value in named.values()]})
     return GT(frame).tab_options(**_COMPACT, column_labels_hidden=True)
+
+
+_GROUNDS = {"Proved": "#e3f3e8", "Bug": "#fbe3e3", "Exhausted": "#f7f0d8"}
+
+
+def verdicts(matrix: pd.DataFrame) -> GT:
+    """A verdict matrix: a row a strategy on a kernel, a column a scenario, with the number of classes seen."""
+    scenarios = list(dict.fromkeys(matrix["scenario"]))
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for row in matrix.to_dict("records"):
+        key = (row["variant"], row["strategy"])
+        rows.setdefault(key, {"variant": key[0], "strategy": key[1]})[row["scenario"]] = _cell(row)
+    table = GT(pd.DataFrame(list(rows.values())), groupname_col="variant").tab_options(**_COMPACT)
+    for verdict, ground in _GROUNDS.items():
+        for scenario in scenarios:
+            marked = [at for at, row in enumerate(rows.values()) if row.get(scenario, "").startswith(verdict)]
+            if marked:
+                table = table.tab_style(style.fill(ground), loc.body(columns=scenario, rows=marked))
+    without = matrix[matrix["verdict"] == "n/a"]
+    for reason, cells in without.groupby("what", sort=False):
+        names = ", ".join(dict.fromkeys(cells["strategy"]))
+        table = table.tab_source_note(f"n/a for {names}: {reason}")
+    return table
+
+
+def _cell(row: Mapping[Any, Any]) -> str:
+    """The verdict; for a bug the kinds of harm that can come first, else how many classes of executions were seen."""
+    match row["verdict"]:
+        case "Bug":
+            return f"Bug: {row['kinds']}"
+        case "n/a":
+            return "n/a"
+        case verdict if pd.isna(row["classes"]):
+            return f"{verdict}: {row['what']}"
+        case verdict:
+            return f"{verdict} ({row['classes']:,.0f})"

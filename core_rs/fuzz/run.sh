@@ -22,6 +22,7 @@ head_of() { gzip -dc "$1" 2>/dev/null | head -c "$3" >"$seeds/$2/$(basename "${1
 for file in "$data"/captures/*/trace.S*.txt.gz; do head_of "$file" ftrace 6000; done
 for file in "$data"/captures/*/ops.S[48].jsonl.gz "$data"/captures/*/s2.S4.jsonl.gz; do head_of "$file" packed 3000; done
 for file in "$data"/captures/*/lock_stat.txt.gz; do head_of "$file" texts 6000; done
+gzip -dc "$data/captures/race/own-b1/console.txt.gz" | sed -n 197,230p >"$seeds/texts/console.txt"
 cp "$data"/captures/*/ptdump.*.txt "$seeds/texts"
 
 for target in "${targets[@]}"; do

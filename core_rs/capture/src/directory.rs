@@ -32,6 +32,49 @@ pub enum Source {
     Raw,
 }
 
+impl Source {
+    /// Leaves out the traces of the form that is not to be read.
+    fn choose(self, files: &mut Vec<File>) {
+        match self {
+            Self::Auto => {
+                let packed: HashSet<_> = files
+                    .iter()
+                    .filter(|file| file.form == Form::Ops)
+                    .map(|file| file.scenario.clone())
+                    .collect();
+                files.retain(|file| file.form != Form::Trace || !packed.contains(&file.scenario));
+            }
+            Self::Packed => files.retain(|file| file.form != Form::Trace),
+            Self::Raw => files.retain(|file| file.form != Form::Ops),
+        }
+    }
+
+    /// The error for a directory without a trace of this form.
+    pub(crate) fn nothing_in(self, directory: &Path) -> CaptureError {
+        let (cause, expected) = match self {
+            Self::Auto => ("it holds no trace", "ops.*.jsonl.gz, or trace.*.txt or trace.*.txt.gz"),
+            Self::Packed => ("it holds no packed trace", "ops.*.jsonl or ops.*.jsonl.gz"),
+            Self::Raw => ("it holds no raw trace", "trace.*.txt or trace.*.txt.gz"),
+        };
+        incomplete(directory, cause, expected)
+    }
+}
+
+/// The traces that lie in a directory itself, each with its file; none is not an error here.
+pub(crate) fn traces_in(directory: &Path, source: Source) -> Result<Vec<(String, Trace)>, CaptureError> {
+    let mut files = list(directory)?;
+    source.choose(&mut files);
+    files.retain(|file| matches!(file.form, Form::Ops | Form::Trace));
+    let mut traces = Vec::new();
+    for (file, parsed) in files.iter().zip(parse_all(&files)) {
+        let (name, Parsed::Trace(trace)) = (file.name(), parsed?) else { continue };
+        let blame = if file.form == Form::Ops { packed::blame(&name) } else { ftrace::blame(&name) };
+        let trace = trace.judged(blame)?;
+        traces.push((name, trace));
+    }
+    Ok(traces)
+}
+
 /// What a directory holds.
 pub(crate) struct Capture {
     pub(crate) env: Environment,
@@ -64,18 +107,7 @@ impl Capture {
     pub(crate) fn read(directory: &Path, source: Source) -> Result<Self, CaptureError> {
         let mut files = list(directory)?;
         let env = read_environment(directory)?;
-        match source {
-            Source::Auto => {
-                let packed: HashSet<_> = files
-                    .iter()
-                    .filter(|file| file.form == Form::Ops)
-                    .map(|file| file.scenario.clone())
-                    .collect();
-                files.retain(|file| file.form != Form::Trace || !packed.contains(&file.scenario));
-            }
-            Source::Packed => files.retain(|file| file.form != Form::Trace),
-            Source::Raw => files.retain(|file| file.form != Form::Ops),
-        }
+        source.choose(&mut files);
         let mut capture = Self { env, scenarios: Vec::new(), snapshots: Vec::new(), dumps: Vec::new() };
         for (file, parsed) in files.iter().zip(parse_all(&files)) {
             let name = file.name();
@@ -95,12 +127,7 @@ impl Capture {
             }
         }
         if capture.scenarios.is_empty() {
-            let (cause, expected) = match source {
-                Source::Auto => ("it holds no trace", "ops.*.jsonl.gz, or trace.*.txt or trace.*.txt.gz"),
-                Source::Packed => ("it holds no packed trace", "ops.*.jsonl or ops.*.jsonl.gz"),
-                Source::Raw => ("it holds no raw trace", "trace.*.txt or trace.*.txt.gz"),
-            };
-            return Err(incomplete(directory, cause, expected));
+            return Err(source.nothing_in(directory));
         }
         capture.scenarios.sort_by_key(|scenario| scenario.trace.records.first().map(|record| record.t0_us));
         Ok(capture)

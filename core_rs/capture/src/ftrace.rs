@@ -11,7 +11,7 @@ use crate::error::{Blame, CaptureError, quote};
 use crate::fields::{Field, FieldError, Fields, LockFlags, Problem, Value, bare_hex, decimal};
 use crate::line::{EventLine, LAYOUT, event_line, is_of_another_tracer, lost_events};
 use crate::probes::{OUTSIDE, misnamed, probe};
-use crate::record::{Event, Record, Shape, Spec, spec};
+use crate::record::{Comm, Event, Record, Shape, Spec, spec};
 use crate::text::{Line, Text};
 use crate::trace::{Lost, Missing, Trace, Unpaired};
 
@@ -63,6 +63,8 @@ pub(crate) fn read_ftrace(bytes: &[u8], blame: Blame<'_>) -> Result<Trace, Captu
 /// A call that has not returned yet.
 struct Open<'a> {
     spec: &'static Spec,
+    pid: u32,
+    comm: Comm,
     t_us: u64,
     line: usize,
     args: &'a str,
@@ -289,11 +291,12 @@ impl<'a> Reader<'a> {
                 return Err(self.blame.cut(line.number, cause, format!("{}_ret before it", spec.op)));
             }
             let calls = task.calls.drain(place..);
-            self.trace.unreturned.extend(calls.map(|call| call.unpaired(event.pid)));
+            self.trace.unreturned.extend(calls.map(|call| call.unpaired(&mut self.fields)));
         }
         task.entered.insert(spec.op);
         task.outside |= spec.is_table_op();
-        task.calls.push(Open { spec, t_us: event.t_us, line: line.number, args: event.args });
+        let EventLine { pid, comm, t_us, args, .. } = *event;
+        task.calls.push(Open { spec, pid, comm, t_us, line: line.number, args });
         Ok(())
     }
 
@@ -325,7 +328,7 @@ impl<'a> Reader<'a> {
         }
         let mut calls = task.calls.drain(place..);
         let call = calls.next().expect("found at this place");
-        self.trace.unreturned.extend(calls.map(|call| call.unpaired(event.pid)));
+        self.trace.unreturned.extend(calls.map(|call| call.unpaired(&mut self.fields)));
         self.fields.clear();
         self.probe_fields(Line { number: call.line, ..line }, call.args)?;
         self.probe_fields(line, event.args)?;
@@ -362,8 +365,10 @@ impl<'a> Reader<'a> {
         self.trace.unentered.push(Unpaired {
             op: spec.op,
             pid: event.pid,
+            comm: event.comm,
             t_us: event.t_us,
             line: line.number,
+            event: None,
         });
         Ok(())
     }
@@ -404,12 +409,7 @@ impl<'a> Reader<'a> {
 
     /// The `key=value` fields of a probe, behind the place in brackets.
     fn probe_fields(&mut self, line: Line<'_>, args: &'a str) -> Result<(), CaptureError> {
-        let rest = args.strip_prefix('(').and_then(|place| place.split_once(')'));
-        let mut pairs = rest.iter().flat_map(|(_, fields)| fields.split_ascii_whitespace());
-        let read = pairs.all(|pair| {
-            pair.split_once('=').is_some_and(|(key, value)| self.fields.push(key, Value::Text(value)))
-        });
-        if rest.is_none() || !read {
+        if !push_probe_fields(&mut self.fields, args) {
             let cause = format!("a probe has the fields {}", quote(args));
             return Err(self.blame.format(line.number, cause, "(function+offset) key=value key=value ..."));
         }
@@ -446,9 +446,8 @@ impl<'a> Reader<'a> {
             return Err(self.blame.not_this(last_line, cause, "events of the probes, such as s2_map"));
         }
         self.count(last_line)?;
-        for (key, task) in self.tasks {
-            let pid = u32::try_from(key).unwrap_or(0);
-            self.trace.unreturned.extend(task.calls.iter().map(|call| call.unpaired(pid)));
+        for task in self.tasks.into_values() {
+            self.trace.unreturned.extend(task.calls.iter().map(|call| call.unpaired(&mut self.fields)));
         }
         self.trace.unreturned.sort_by_key(|call| call.line);
         self.trace.records.sort_by_key(|record| record.t1_us); // stable, and ordered already but for rare cases
@@ -480,10 +479,28 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Open<'_> {
-    fn unpaired(&self, pid: u32) -> Unpaired {
-        Unpaired { op: self.spec.op, pid, t_us: self.t_us, line: self.line }
+impl<'a> Open<'a> {
+    fn unpaired(&self, fields: &mut Fields<'a>) -> Unpaired {
+        fields.clear();
+        let entered = push_probe_fields(fields, self.args).then(|| (self.spec.build)(fields).ok());
+        Unpaired {
+            op: self.spec.op,
+            pid: self.pid,
+            comm: self.comm,
+            t_us: self.t_us,
+            line: self.line,
+            event: entered.flatten(),
+        }
     }
+}
+
+/// `(place) key=value key=value ...`
+fn push_probe_fields<'a>(fields: &mut Fields<'a>, args: &'a str) -> bool {
+    let Some((_, pairs)) = args.strip_prefix('(').and_then(|place| place.split_once(')')) else {
+        return false;
+    };
+    let mut pairs = pairs.split_ascii_whitespace();
+    pairs.all(|pair| pair.split_once('=').is_some_and(|(key, value)| fields.push(key, Value::Text(value))))
 }
 
 /// Calls nest within a task; the idle tasks of all processors share number 0.

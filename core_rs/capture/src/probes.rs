@@ -1,4 +1,4 @@
-//! The probes of a capture script: which event stands for which function.
+//! The probes of a capture script: which event stands for which function, and which function for which event.
 
 use crate::line::EventLine;
 use crate::record::{Spec, spec};
@@ -19,6 +19,39 @@ const PROBES: [(&str, &str); 13] = [
     ("kvm_init_stage2_mmu", "init_stage2_mmu"),
     ("kvm_arch_flush_shadow_all", "flush_shadow_all"),
 ];
+
+/// The functions around the table: life cycle, caches, pages, invalidations.
+const OTHERS: [(&str, &str); 24] = [
+    ("kvm_free_stage2_pgd", "free_stage2_pgd"),
+    ("kvm_uninit_stage2_mmu", "uninit_stage2_mmu"),
+    ("kvm_arch_flush_shadow_memslot", "flush_shadow_memslot"),
+    ("kvm_mmu_notifier_release", "mn_release"),
+    ("__mmu_notifier_release", "mm_notifier_release"),
+    ("mmu_notifier_unregister", "mn_unregister"),
+    ("kvm_destroy_vm", "destroy_vm"),
+    ("kvm_arch_destroy_vm", "arch_destroy_vm"),
+    ("kvm_put_kvm", "put_kvm"),
+    ("kvm_vm_release", "vm_release"),
+    ("kvm_vcpu_release", "vcpu_release"),
+    ("exit_mmap", "exit_mmap"),
+    ("kvm_mmu_free_memory_cache", "mc_free"),
+    ("kvm_s2_zalloc_pages_exact", "zalloc_pages_exact"),
+    ("stage2_memcache_zalloc_page", "zalloc_page"),
+    ("kvm_s2_free_pages_exact", "free_pages_exact"),
+    ("kvm_pgtable_stage2_flush", "s2_flush"),
+    ("kvm_pgtable_stage2_create_unlinked", "s2_create_unlinked"),
+    ("kvm_pgtable_stage2_free_unlinked", "s2_free_unlinked"),
+    ("stage2_free_unlinked_table", "free_unlinked_table"),
+    ("kvm_tlb_flush_vmid_range", "tlbi_vmid_range"),
+    ("__kvm_tlb_flush_vmid_ipa", "tlbi_ipa"),
+    ("__kvm_tlb_flush_vmid_range", "tlbi_range"),
+    ("__kvm_tlb_flush_vmid", "tlbi_vmid"),
+];
+
+/// The kernel's function that the operation `op` stands for; none for what is no function of a task's own.
+pub(crate) fn function(op: &str) -> Option<&'static str> {
+    PROBES.iter().chain(&OTHERS).find(|(_, known)| *known == op).map(|(function, _)| *function)
+}
 
 /// Events that do not happen inside an operation on a table.
 pub(crate) const OUTSIDE: [&str; 8] = [

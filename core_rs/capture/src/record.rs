@@ -237,6 +237,20 @@ impl Event {
         Some(SnapshotMark { name, pgt })
     }
 
+    /// The VM that a call of the life cycle has for its argument.
+    pub fn kvm(&self) -> Option<u64> {
+        match *self {
+            Self::InitStage2Mmu { kvm, .. }
+            | Self::UninitStage2Mmu { kvm }
+            | Self::FlushShadowAll { kvm }
+            | Self::FlushShadowMemslot { kvm, .. }
+            | Self::DestroyVm { kvm }
+            | Self::ArchDestroyVm { kvm }
+            | Self::PutKvm { kvm } => Some(kvm),
+            _ => None,
+        }
+    }
+
     /// The table that an operation works on; none for what is not an operation on a table, and for the
     /// parts of one ([`Event::CreateUnlinked`], [`Event::FreeUnlinked`]).
     pub fn table(&self) -> Option<u64> {

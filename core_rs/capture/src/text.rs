@@ -96,6 +96,24 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
+/// Whether the first character of a text, gzip or plain, is the one that begins a JSON object.
+pub(crate) fn begins_with_brace(bytes: &[u8]) -> bool {
+    let mut start = [0; 64];
+    let mut text = bytes;
+    if bytes.starts_with(&GZIP_MAGIC) {
+        let mut filled = 0;
+        let mut decoder = MultiGzDecoder::new(bytes);
+        while let Some(room) = start.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match decoder.read(room) {
+                Ok(count) if count > 0 => filled += count,
+                _ => break, // what is wrong with it, reading it as a whole will say
+            }
+        }
+        text = &start[..filled];
+    }
+    text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+}
+
 fn inflate(bytes: &[u8], blame: Blame<'_>) -> Result<Vec<u8>, CaptureError> {
     /// Text of this kind shrinks to about a sixteenth.
     const USUAL_RATIO: usize = 16;

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use crate::error::{Blame, CaptureError};
-use crate::record::{Event, Record};
+use crate::record::{Comm, Event, Record};
 
 /// The records of one file, ordered by `t1_us`, and what the file lacks.
 #[derive(Clone, Debug, Default)]
@@ -43,10 +43,14 @@ pub struct Unpaired {
     pub op: &'static str,
     /// The task.
     pub pid: u32,
+    /// The task's name.
+    pub comm: Comm,
     /// The time of the half that is there, in microseconds.
     pub t_us: u64,
     /// Its line.
     pub line: usize,
+    /// What was entered; none for a return, and where the record needs what only the return says.
+    pub event: Option<Event>,
 }
 
 /// Something that a file counts but does not hold.

@@ -5,8 +5,8 @@ mod common;
 use std::sync::LazyLock;
 
 use capture::{
-    Options, parse_environment, parse_ftrace, parse_lock_stat, parse_ops, parse_ptdump, parse_snapshots,
-    replay_directory,
+    Options, name_objects, overlaps, parse_environment, parse_ftrace, parse_kasan, parse_lock_stat,
+    parse_ops, parse_ptdump, parse_snapshots, replay_directory,
 };
 use common::{Directory, lines, text};
 use proptest::prelude::*;
@@ -91,6 +91,14 @@ static OPS: LazyLock<String> = LazyLock::new(|| head("own-a76-S8/ops.S8.jsonl.gz
 static S2: LazyLock<String> = LazyLock::new(|| head("own-a76-S8/s2.S8.jsonl.gz", 21));
 static DUMP: LazyLock<String> = LazyLock::new(|| text("own-a76-S8/ptdump.S8.txt"));
 static LOCK_STAT: LazyLock<String> = LazyLock::new(|| head("own-a76-S8/lock_stat.txt.gz", 120));
+static RACE: LazyLock<String> = LazyLock::new(|| {
+    let text = text("race/own-b1/trace.S6b.txt.gz");
+    lines(&text).iter().skip(4).take(200).copied().collect()
+});
+static CONSOLE: LazyLock<String> = LazyLock::new(|| {
+    let text = text("race/own-b1/console.txt.gz");
+    lines(&text).iter().skip(190).take(220).copied().collect()
+});
 static ENV: LazyLock<String> =
     LazyLock::new(|| text("own-a76-S8/env.json").replace("\"ops_records\"", "\"all_records\""));
 
@@ -105,6 +113,13 @@ proptest! {
         let _ = parse_ptdump(&harmed(&DUMP, &harms), "ptdump.txt");
         let _ = parse_lock_stat(&harmed(&LOCK_STAT, &harms), "lock_stat.txt");
         let _ = parse_environment(&harmed(&ENV, &harms), "env.json");
+        let mut reports = parse_kasan(&harmed(&CONSOLE, &harms), "console.txt").unwrap_or_default();
+        if let Ok(trace) = parse_ftrace(&harmed(&RACE, &harms), "trace.txt") {
+            for overlap in overlaps(&trace) {
+                prop_assert!(overlap.start_us < overlap.end_us, "{}", overlap.ladder);
+            }
+            name_objects(&mut reports, &trace, "trace.txt");
+        }
     }
 
     #[test]
@@ -115,6 +130,7 @@ proptest! {
         let _ = parse_ptdump(&bytes, "ptdump.txt");
         let _ = parse_lock_stat(&bytes, "lock_stat.txt");
         let _ = parse_environment(&bytes, "env.json");
+        let _ = parse_kasan(&bytes, "console.txt");
         let gzip: Vec<u8> = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3].into_iter().chain(bytes).collect();
         let _ = parse_ftrace(&gzip, "trace.txt.gz");
     }

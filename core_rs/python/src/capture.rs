@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stage2::{Event, Tlbi, WalkerKind};
 
+use crate::dicts::{dict, list};
 use crate::enter::enter_long;
 use crate::errors::{self, Error};
 use crate::frames::EventRow;
@@ -21,18 +22,21 @@ pub(crate) fn replay<'py>(
     keep_dumps: bool,
     walker: &str,
 ) -> Result<Bound<'py, PyDict>, Error> {
-    let source = match source {
-        "auto" => Source::Auto,
-        "packed" => Source::Packed,
-        "raw" => Source::Raw,
-        _ => return Err(Error::Input(format!("source {source:?} is none of 'auto', 'packed', 'raw'"))),
-    };
     let walker: WalkerKind = walker.parse()?;
-    let options = Options { source, keep_differences, keep_dumps, walker };
+    let options = Options { source: source_of(source)?, keep_differences, keep_dumps, walker };
     let replay = enter_long(py, move |_| replay_directory(&directory, options))?;
     let described = describe(py, replay)?;
     described.set_item("walker", walker.to_string())?;
     Ok(described)
+}
+
+pub(crate) fn source_of(source: &str) -> Result<Source, Error> {
+    match source {
+        "auto" => Ok(Source::Auto),
+        "packed" => Ok(Source::Packed),
+        "raw" => Ok(Source::Raw),
+        _ => Err(Error::Input(format!("source {source:?} is none of 'auto', 'packed', 'raw'"))),
+    }
 }
 
 impl From<CaptureError> for Error {
@@ -40,15 +44,6 @@ impl From<CaptureError> for Error {
         let (file, line) = error.place().map(|Place { file, line }| (file.as_str(), *line)).unzip();
         Self::Python(errors::CaptureError::new_err((error.to_string(), file.map(str::to_owned), line)))
     }
-}
-
-/// A dict of the named values.
-macro_rules! dict {
-    ($py:expr, $($name:ident: $value:expr),+ $(,)?) => {{
-        let dict = PyDict::new($py);
-        $(dict.set_item(stringify!($name), $value)?;)+
-        PyResult::Ok(dict)
-    }};
 }
 
 fn describe(py: Python<'_>, replay: Replay) -> PyResult<Bound<'_, PyDict>> {
@@ -102,14 +97,6 @@ fn snapshot(py: Python<'_>, result: SnapshotResult) -> PyResult<Bound<'_, PyDict
         ))?,
         dump: result.dump,
     )
-}
-
-/// A list with a dict for each item.
-fn list<'py, T>(
-    items: impl IntoIterator<Item = T>,
-    describe: impl FnMut(T) -> PyResult<Bound<'py, PyDict>>,
-) -> PyResult<Vec<Bound<'py, PyDict>>> {
-    items.into_iter().map(describe).collect()
 }
 
 /// Invalidations, with the names that `Stage2.invalidations` has for its columns.

@@ -38,6 +38,36 @@ where
     T: Send + 'static,
     Error: From<E>,
 {
+    // What it answers after a signal, nobody asked for any more.
+    match run_long(py, work, POLL)? {
+        (_, Some(interrupt)) => Err(Error::Python(interrupt)),
+        (result, None) => result,
+    }
+}
+
+/// [`enter_long`] for work whose answer means something however early it ends: after a signal it is given this long
+/// to answer, and the signal is answered by that.
+pub(crate) fn enter_until_signal<T, E>(
+    py: Python<'_>,
+    work: impl FnOnce(&AtomicBool) -> Result<T, E> + Send + 'static,
+) -> Result<T, Error>
+where
+    T: Send + 'static,
+    Error: From<E>,
+{
+    run_long(py, work, Duration::from_secs(5))?.0
+}
+
+/// Runs work on a thread of its own; after a signal, waits for its answer for `grace`. Answers that, and the signal.
+fn run_long<T, E>(
+    py: Python<'_>,
+    work: impl FnOnce(&AtomicBool) -> Result<T, E> + Send + 'static,
+    grace: Duration,
+) -> Result<(Result<T, Error>, Option<PyErr>), Error>
+where
+    T: Send + 'static,
+    Error: From<E>,
+{
     let (send, receive) = mpsc::sync_channel(1);
     py.detach(move || {
         let stop = Arc::new(AtomicBool::new(false));
@@ -45,7 +75,7 @@ where
         thread::spawn(move || send.send(guarded(|| work(&seen))));
         loop {
             match receive.recv_timeout(POLL) {
-                Ok(result) => return result,
+                Ok(result) => return Ok((result, None)),
                 Err(RecvTimeoutError::Timeout) => {
                     #[expect(
                         clippy::redundant_closure_for_method_calls,
@@ -54,8 +84,10 @@ where
                     let signal = Python::attach(|py| py.check_signals());
                     let Err(interrupt) = signal else { continue };
                     stop.store(true, Ordering::Relaxed);
-                    let _ = receive.recv_timeout(POLL); // what it answers now, nobody asked for any more
-                    return Err(Error::Python(interrupt));
+                    return match receive.recv_timeout(grace) {
+                        Ok(result) => Ok((result, Some(interrupt))),
+                        Err(_) => Err(Error::Python(interrupt)),
+                    };
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::Panic("the core's thread ended without an answer".to_owned()));

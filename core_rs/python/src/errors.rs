@@ -48,6 +48,18 @@ impl From<stage2::ScriptError> for Error {
     }
 }
 
+impl From<explore::Error> for Error {
+    fn from(error: explore::Error) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<kvm::Error> for Error {
+    fn from(error: kvm::Error) -> Self {
+        Self::input(error)
+    }
+}
+
 impl From<PyErr> for Error {
     fn from(error: PyErr) -> Self {
         Self::Python(error)

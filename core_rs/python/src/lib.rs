@@ -8,12 +8,16 @@
 mod address;
 mod arrays;
 mod capture;
+mod console;
+mod dicts;
 mod enter;
 mod errors;
+mod explore;
 mod frames;
 mod history;
 mod leaf;
 mod measure;
+mod overlap;
 mod pieces;
 mod prot;
 mod provenance;
@@ -28,9 +32,15 @@ mod _core {
     #[pymodule_export]
     use crate::capture::replay;
     #[pymodule_export]
+    use crate::console::{compare_chains, kasan};
+    #[pymodule_export]
     use crate::enter::panic_in_core;
     #[pymodule_export]
+    use crate::explore::{does_not_apply, explore_case, named_cases, orderings, replay_schedule, subtrees};
+    #[pymodule_export]
     use crate::measure::sweep;
+    #[pymodule_export]
+    use crate::overlap::overlaps;
     #[pymodule_export]
     use crate::provenance::{build_id, build_profile, source_id};
     #[pymodule_export]

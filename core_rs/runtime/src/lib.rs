@@ -51,12 +51,38 @@ pub struct Object<'a> {
     pub words: &'a [Word],
 }
 
+/// Says while it lives that the running thread is inside a function, see [`Runtime::inside`].
+#[derive(Debug)]
+#[must_use = "the thread is inside only while this lives"]
+pub struct Inside {
+    /// Whose call is recorded, if it is.
+    thread: Option<usize>,
+}
+
+impl Inside {
+    pub(crate) fn of(thread: Option<usize>) -> Self {
+        Self { thread }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread {
+            scheduled::leave(thread);
+        }
+    }
+}
+
 /// What code under study may do that another thread can observe.
 ///
 /// A runtime has no value: the code under study names it as a type parameter, and a runtime that
 /// needs state keeps it with the locks it made or with the running thread. Each action carries a
 /// [`Site`] so that counters, ladders and costs can speak of it.
 pub trait Runtime: Copy + Default + Send + Sync + 'static {
+    /// Whether memory that was freed may be allocated again. Where it may not, a use after free is always
+    /// seen to be one, whatever else was allocated in between.
+    const REUSES_MEMORY: bool;
+
     /// A lock of either [`LockClass`].
     type Lock: Send + Sync;
     /// A reader-writer spin lock (`rwlock_t`, as `mmu_lock` on arm64).
@@ -133,10 +159,33 @@ pub trait Runtime: Copy + Default + Send + Sync + 'static {
     /// Waits until all work handed to [`Runtime::call_rcu`] so far has run.
     fn rcu_barrier(site: Site);
 
+    /// Says that the caller relies on holding `lock` (`lockdep_assert_held`).
+    fn assert_held(lock: &Self::Lock, site: Site);
+    /// Says that the caller relies on holding `lock` for write (`lockdep_assert_held_write`).
+    fn assert_held_write(lock: &Self::RwLock, site: Site);
+
+    /// Says that a rule is broken at this moment, for `object`: harm that the code under study itself can tell,
+    /// such as a NULL dereference.
+    fn violated(rule: &'static str, object: &'static str, site: Site);
+    /// The running thread is inside `function` until the answer is dropped: no action, but what a call chain
+    /// is made of where somebody records it ([`scheduled::record_calls`]).
+    fn inside(function: &'static str) -> Inside {
+        let _ = function;
+        Inside::of(None)
+    }
+    /// A look at shared words that is no action of the running thread, and that nothing interrupts: for what
+    /// a model knows and its threads do not.
+    fn observe<T>(look: impl FnOnce() -> T) -> T;
+
     /// Marks a place that may sleep: a finding when a spinning lock is held.
     fn might_sleep(site: Site);
     /// A voluntary reschedule point.
     fn cond_resched(site: Site);
-    /// Invalidates cached translations of `[ipa, ipa + size)`.
+    /// A core has walked the table and caches that `[ipa, ipa + size)` lies at `pa`.
+    fn tlb_insert(ipa: u64, size: u64, pa: u64, site: Site);
+    /// A core uses a cached translation: where `ipa` lies, if that is cached. Real caches are out of
+    /// reach: on real threads nothing ever is.
+    fn tlb_lookup(ipa: u64, site: Site) -> Option<u64>;
+    /// Invalidates cached translations of `[ipa, ipa + size)`, on all cores.
     fn tlb_invalidate(ipa: u64, size: u64, site: Site);
 }

@@ -64,7 +64,7 @@ impl<R: Runtime> Table<R> {
                 config,
                 geometry,
                 encoding: Encoding::of(&config),
-                arena: Arc::new(Arena::new(geometry.level_bits(), true)),
+                arena: Arc::new(Arena::new(geometry.level_bits(), R::REUSES_MEMORY)),
                 root: Word::new(0),
                 id: next_id(),
                 generation: Word::new(0),

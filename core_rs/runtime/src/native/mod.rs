@@ -114,6 +114,8 @@ impl<C: Counting> Runtime for Native<C> {
     type SrcuGuard<'a> = SrcuGuard<'a>;
     type RcuGuard = RcuGuard;
 
+    const REUSES_MEMORY: bool = true;
+
     /// A marked load acquires: `READ_ONCE` heads an address dependency, which Rust has no weaker
     /// ordering for.
     #[inline]
@@ -241,11 +243,34 @@ impl<C: Counting> Runtime for Native<C> {
     }
 
     #[inline]
+    fn assert_held(_lock: &Lock<C>, _site: Site) {}
+
+    #[inline]
+    fn assert_held_write(_lock: &RwLock<C>, _site: Site) {}
+
+    #[inline]
+    fn violated(_rule: &'static str, _object: &'static str, _site: Site) {}
+
+    /// Others go on meanwhile.
+    #[inline]
+    fn observe<T>(look: impl FnOnce() -> T) -> T {
+        look()
+    }
+
+    #[inline]
     fn might_sleep(_site: Site) {}
 
     /// Nothing: the threads of this runtime are preempted by the host's kernel.
     #[inline]
     fn cond_resched(_site: Site) {}
+
+    #[inline]
+    fn tlb_insert(_ipa: u64, _size: u64, _pa: u64, _site: Site) {}
+
+    #[inline]
+    fn tlb_lookup(_ipa: u64, _site: Site) -> Option<u64> {
+        None
+    }
 
     #[inline]
     fn tlb_invalidate(_ipa: u64, _size: u64, _site: Site) {}

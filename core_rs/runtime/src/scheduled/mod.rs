@@ -26,12 +26,30 @@
 //! - access one word, unless both only read (`Load`, `AwaitChange`, a `CompareExchange` that fails);
 //! - access a word of an object that the other frees or allocates, or both free it;
 //! - take, drop or break one lock, unless both take or drop it for read;
-//! - begin or end a section (`Section`, `SectionEnd`) and `Synchronize`, `Synchronized` or `CallRcu` on
-//!   the same domain; sections do not depend on each other;
-//! - `CallRcu`, `RcuWork` and `RcuBarrier` on each other: the work is a queue;
-//! - invalidate overlapping translations, or use them.
+//! - begin a section (`Section`) and, on the same domain, `Synchronize` or `CallRcu`; or end one
+//!   (`SectionEnd`) and go on after waiting for it (`Synchronized`, `RcuWork`);
+//! - `CallRcu` and another, an `RcuBarrier`, or the `RcuWork` that it handed over: the work is a queue;
+//!   `RcuWorkDone` and an `RcuBarrierOver` that waited for it;
+//! - cache, use or invalidate overlapping translations, unless both use or both invalidate them;
+//! - use a translation, and free or allocate the guest page that it leads to.
 //!
-//! `MightSleep` and `CondResched` depend on nothing.
+//! `AssertHeld`, `Violated`, `MightSleep` and `CondResched` depend on nothing. [`dependent`] is this list as code.
+//!
+//! # Objects
+//! An object that was freed goes on to be the target of accesses to its words, and of a second `Free`, until
+//! something is allocated over them or, if it has no words, by its name and index. Code that allocates memory
+//! anew within an execution (see [`Runtime::REUSES_MEMORY`]) hides uses after free from whoever explores.
+//!
+//! # Translations
+//! There is one cache for all cores, and it forgets nothing by itself: a look-up answers the oldest
+//! translation that was not invalidated, since some core may have kept that one. Using it is an access to the
+//! guest page there: an object named [`GUEST_PAGE`], without words, whose index is its physical address in
+//! units of 4 KiB, whatever the granule.
+//!
+//! # Deadlocks
+//! When a thread comes to wait, whoever it waits for is looked at: a lock's holders, the sections that a
+//! grace period waits for, the thread `rcu` for a barrier. A cycle is a [`Deadlock`], whether or not other
+//! threads can go on. Who awaits a change waits for nobody in particular, and is found when nobody can go on.
 //!
 //! # How an execution is abandoned
 //! When the policy gives up, at a deadlock and at a panic, the coroutines are unwound: their drops
@@ -39,25 +57,38 @@
 //! and the look at its end), are carried out at once, and nothing waits. A thread that panics goes on
 //! to take its actions while it unwinds, but without giving way to others.
 
+// Where an action is put together in another place and copied, that takes a third of its whole time.
+#![allow(clippy::inline_always)]
+
 mod action;
+mod calls;
+mod dependence;
 mod execution;
 mod model;
 mod objects;
 mod policy;
+mod program;
 mod sync;
 
 use std::sync::atomic::Ordering;
 
-use crate::{Access, LockClass, Object, Runtime, Site, Word};
+use crate::{Access, Inside, LockClass, Object, Runtime, Site, Word};
 
-use execution::{act, in_a_run, model, scheduled, set_up};
-use model::Detail;
+use execution::{act, in_a_run, model, muted, scheduled, set_up};
 use objects::ObjectKey;
 
-pub use action::{Action, Kind, ObjectClass, ObjectInfo, Target};
-pub use execution::{Execution, NamedThread, Outcome, Waiting, run};
+pub(crate) use calls::leave;
+
+pub use action::{Action, Effect, Kind, ObjectClass, ObjectInfo, Target};
+pub use calls::{Calls, record_calls};
+pub use dependence::{dependent, may_be_co_enabled, page_used, writes};
+pub use execution::{Deadlock, Execution, NamedThread, Outcome, Waiting, run, run_into};
 pub use policy::{Policy, RandomWalk, Replay};
+pub use program::{Instance, Program, Violation};
 pub use sync::{Lock, LockGuard, RcuGuard, ReadGuard, RwLock, Srcu, SrcuGuard, WriteGuard};
+
+/// The name of the guest's own pages, as objects.
+pub const GUEST_PAGE: &str = "guest page";
 
 /// Coroutines whose every action is a scheduling point.
 ///
@@ -91,47 +122,52 @@ impl Runtime for Scheduled {
     type SrcuGuard<'a> = SrcuGuard<'a>;
     type RcuGuard = RcuGuard;
 
+    /// Memory that was freed is not allocated again within an execution.
+    const REUSES_MEMORY: bool = false;
+
     fn load(word: &Word, access: Access, site: Site) -> u64 {
         before(word, Kind::Load(access), site);
-        word.cell().load(Ordering::Relaxed)
+        let value = word.cell().load(Ordering::Relaxed);
+        did(Effect::Read(value));
+        value
     }
 
     fn store(word: &Word, value: u64, access: Access, site: Site) {
         before(word, Kind::Store(access), site);
-        word.cell().store(value, Ordering::Relaxed);
-        wrote(value);
+        let before = word.cell().swap(value, Ordering::Relaxed);
+        did(Effect::Wrote { before, now: value });
     }
 
     fn compare_exchange(word: &Word, current: u64, new: u64, site: Site) -> Result<u64, u64> {
         before(word, Kind::CompareExchange, site);
         let result = word.cell().compare_exchange(current, new, Ordering::Relaxed, Ordering::Relaxed);
-        if result.is_ok() {
-            wrote(new);
-        }
+        did(match result {
+            Ok(before) => Effect::Wrote { before, now: new },
+            Err(value) => Effect::Read(value),
+        });
         result
     }
 
     fn fetch_add(word: &Word, n: u64, site: Site) -> u64 {
         before(word, Kind::FetchAdd, site);
-        let old = word.cell().fetch_add(n, Ordering::Relaxed);
-        wrote(old.wrapping_add(n));
-        old
+        let before = word.cell().fetch_add(n, Ordering::Relaxed);
+        did(Effect::Wrote { before, now: before.wrapping_add(n) });
+        before
     }
 
     fn fetch_sub(word: &Word, n: u64, site: Site) -> u64 {
         before(word, Kind::FetchSub, site);
-        let old = word.cell().fetch_sub(n, Ordering::Relaxed);
-        wrote(old.wrapping_sub(n));
-        old
+        let before = word.cell().fetch_sub(n, Ordering::Relaxed);
+        did(Effect::Wrote { before, now: before.wrapping_sub(n) });
+        before
     }
 
-    /// # Panics
-    /// Outside a run, when the word holds `seen`: nobody could change it.
     fn await_change(word: &Word, seen: u64, site: Site) {
         let unchanged = word.cell().load(Ordering::Relaxed) == seen;
         if scheduled() {
             act(Kind::AwaitChange, site, |model| {
-                (Some(model.objects.of_word(word)), Detail::Await { seen, unchanged })
+                model.threads[model.running].unchanged = unchanged;
+                (Some(model.objects.of_word(word)), Effect::Seen(seen))
             });
         } else {
             assert!(
@@ -144,7 +180,10 @@ impl Runtime for Scheduled {
     fn allocated(object: Object<'_>, site: Site) {
         let key = ObjectKey::new(object);
         if scheduled() {
-            act(Kind::Allocate, site, |model| (Some(model.objects.fresh(object)), Detail::Object(key)));
+            act(Kind::Allocate, site, |model| {
+                model.threads[model.running].allocates = Some(key);
+                (Some(model.objects.fresh(object)), Effect::None)
+            });
         } else {
             set_up(|objects| objects.allocated(key, None));
         }
@@ -152,7 +191,7 @@ impl Runtime for Scheduled {
 
     fn freed(object: Object<'_>, site: Site) {
         if scheduled() {
-            act(Kind::Free, site, |model| (Some(model.objects.of_object(object)), Detail::None));
+            act(Kind::Free, site, |model| (Some(model.objects.of_object(object)), Effect::None));
         } else {
             set_up(|objects| objects.gone(&ObjectKey::new(object)));
         }
@@ -211,6 +250,30 @@ impl Runtime for Scheduled {
         sync::rcu_barrier(site);
     }
 
+    fn assert_held(lock: &Lock, site: Site) {
+        lock.assert_held(site);
+    }
+
+    fn assert_held_write(lock: &RwLock, site: Site) {
+        lock.assert_held_write(site);
+    }
+
+    fn violated(rule: &'static str, object: &'static str, site: Site) {
+        if scheduled() {
+            act(Kind::Violated, site, |model| {
+                (Some(model.objects.single(object, ObjectClass::Word)), Effect::Broken { rule })
+            });
+        }
+    }
+
+    fn inside(function: &'static str) -> Inside {
+        Inside::of(calls::enter(function))
+    }
+
+    fn observe<T>(look: impl FnOnce() -> T) -> T {
+        muted(look)
+    }
+
     fn might_sleep(site: Site) {
         pass(Kind::MightSleep, site);
     }
@@ -219,28 +282,56 @@ impl Runtime for Scheduled {
         pass(Kind::CondResched, site);
     }
 
+    fn tlb_insert(ipa: u64, size: u64, pa: u64, site: Site) {
+        if scheduled() {
+            translate(Kind::TlbInsert, ipa, size, site);
+            model(|model| model.cache_translation(ipa, size, pa));
+        }
+    }
+
+    fn tlb_lookup(ipa: u64, site: Site) -> Option<u64> {
+        if !scheduled() {
+            return None;
+        }
+        translate(Kind::TlbLookup, ipa, 1, site);
+        let (pa, page) = model(|model| {
+            let pa = model.cached_translation(ipa)?;
+            Some((pa, model.objects.guest_page(pa)))
+        })?;
+        did(Effect::Cached { ipa, pa, page });
+        Some(pa)
+    }
+
     fn tlb_invalidate(ipa: u64, size: u64, site: Site) {
         if scheduled() {
-            act(Kind::TlbInvalidate { ipa, size }, site, |model| (Some(model.tlb()), Detail::None));
+            translate(Kind::TlbInvalidate, ipa, size, site);
+            model(|model| model.invalidate_translations(ipa, size));
         }
     }
 }
 
+#[inline(always)]
 fn before(word: &Word, kind: Kind, site: Site) {
     if scheduled() {
-        act(kind, site, |model| (Some(model.objects.of_word(word)), Detail::None));
+        act(kind, site, |model| (Some(model.objects.of_word(word)), Effect::None));
     }
 }
 
-fn wrote(value: u64) {
+/// The action taken last had this effect.
+#[inline(always)]
+fn did(effect: Effect) {
     if scheduled() {
-        model(|model| model.wrote(value));
+        model(|model| model.did(effect));
     }
+}
+
+fn translate(kind: Kind, ipa: u64, size: u64, site: Site) {
+    act(kind, site, |model| (Some(model.tlb()), Effect::Addresses { ipa, size }));
 }
 
 fn pass(kind: Kind, site: Site) {
     if scheduled() {
-        act(kind, site, |_| (None, Detail::None));
+        act(kind, site, |_| (None, Effect::None));
     }
 }
 

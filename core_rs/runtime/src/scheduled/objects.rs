@@ -4,32 +4,51 @@
 //! addresses. Not guaranteed: that two words are told apart which exist one after the other at one
 //! address and belong to no [`Object`]; memory that comes and goes within an execution belongs to one.
 
-use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{ObjectClass, ObjectInfo, Target};
+use super::{GUEST_PAGE, ObjectClass, ObjectInfo, Target};
 use crate::{Object, Word};
 
 /// Every object that actions of this thread's execution can name, and before it the objects that the
 /// set-up made.
-#[derive(Default)]
 pub(super) struct Objects {
     /// Distinguishes executions in [`Tag`]s; never 0 inside one.
     execution: u64,
-    infos: Vec<ObjectInfo>,
-    /// Objects with words, by their first address; they do not overlap.
-    ranges: BTreeMap<usize, Range>,
-    /// Objects that have no words.
-    wordless: BTreeMap<(&'static str, u64), Option<usize>>,
+    pub(super) infos: Vec<ObjectInfo>,
+    /// Objects with words, in the order of their addresses; they do not overlap.
+    ranges: Vec<Range>,
+    /// Objects that have no words, in the order of their indices and names.
+    wordless: Vec<Wordless>,
+    /// Words that were looked up, by the low bits of their addresses.
+    recent: [Recent; RECENT],
+    /// Raised when what words belong to has changed.
+    generation: u64,
 }
 
 /// The words of one object.
 struct Range {
+    start: usize,
     end: usize,
     info: ObjectInfo,
     /// None until the object appears in the execution.
     number: Option<usize>,
 }
+
+struct Wordless {
+    name: &'static str,
+    index: u64,
+    number: Option<usize>,
+}
+
+#[derive(Clone, Copy)]
+struct Recent {
+    generation: u64,
+    address: usize,
+    target: Target,
+}
+
+const RECENT: usize = 64;
 
 /// A lock's or domain's number, kept within it: its execution and its number there.
 #[derive(Default)]
@@ -37,35 +56,68 @@ pub(super) struct Tag(AtomicU64);
 
 const NUMBER_BITS: u32 = 24;
 
+impl Default for Objects {
+    fn default() -> Self {
+        let nothing = Recent { generation: 0, address: 0, target: Target { object: 0, word: 0 } };
+        Self {
+            execution: 0,
+            infos: Vec::new(),
+            ranges: Vec::new(),
+            wordless: Vec::new(),
+            recent: [nothing; RECENT],
+            generation: 1,
+        }
+    }
+}
+
 impl Objects {
-    /// A new execution begins: what the set-up made is known, and nothing has appeared.
-    pub(super) fn begin(&mut self) {
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.infos.clear();
+        self.ranges.clear();
+        self.wordless.clear();
+        self.generation += 1;
+    }
+
+    /// A new execution begins: what `set_up` knows is known, and nothing has appeared. `set_up` is empty then.
+    pub(super) fn begin(&mut self, set_up: &mut Self) {
         static EXECUTIONS: AtomicU64 = AtomicU64::new(1);
+        self.clear();
+        std::mem::swap(&mut self.ranges, &mut set_up.ranges);
+        std::mem::swap(&mut self.wordless, &mut set_up.wordless);
         self.execution = EXECUTIONS.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The execution is over: forgets all, and answers what has appeared.
-    pub(super) fn end(&mut self) -> Vec<ObjectInfo> {
-        std::mem::take(self).infos
-    }
-
-    /// How many have appeared.
-    pub(super) fn len(&self) -> usize {
-        self.infos.len()
+        // A look-up finds its page when it is taken, not before, and pages must not be numbered in that order.
+        for page in self.wordless.iter_mut().filter(|object| object.name == GUEST_PAGE) {
+            page.number = Some(appear(&mut self.infos, page.info()));
+        }
     }
 
     /// The word's object, and its place there.
+    #[inline]
     pub(super) fn of_word(&mut self, word: &Word) -> Target {
         let address = std::ptr::from_ref(word).addr();
-        let known = self.ranges.range_mut(..=address).next_back();
-        if let Some((start, range)) = known.filter(|(_, range)| address < range.end) {
-            let number = *range.number.get_or_insert_with(|| appear(&mut self.infos, range.info));
-            return Target { object: number, word: (address - start) / size_of::<Word>() };
+        let recent = &self.recent[address / size_of::<Word>() % RECENT];
+        if (recent.generation, recent.address) == (self.generation, address) {
+            return recent.target;
         }
-        let info = ObjectInfo { name: "word", index: 0, class: ObjectClass::Word };
-        let number = appear(&mut self.infos, info);
-        self.ranges.insert(address, Range { end: address + size_of::<Word>(), info, number: Some(number) });
-        Target { object: number, word: 0 }
+        self.find_word(address)
+    }
+
+    fn find_word(&mut self, address: usize) -> Target {
+        let after = self.ranges.partition_point(|range| range.start <= address);
+        let known = after.checked_sub(1).filter(|at| address < self.ranges[*at].end);
+        let at = known.unwrap_or_else(|| {
+            let info = ObjectInfo { name: "word", index: 0, class: ObjectClass::Word };
+            let end = address + size_of::<Word>();
+            self.ranges.insert(after, Range { start: address, end, info, number: None });
+            after
+        });
+        let range = &mut self.ranges[at];
+        let number = *range.number.get_or_insert_with(|| appear(&mut self.infos, range.info));
+        let target = Target { object: number, word: (address - range.start) / size_of::<Word>() };
+        self.recent[address / size_of::<Word>() % RECENT] =
+            Recent { generation: self.generation, address, target };
+        target
     }
 
     /// A number for an object that is about to be allocated.
@@ -76,12 +128,13 @@ impl Objects {
     /// From now on, the object's words belong to it.
     pub(super) fn allocated(&mut self, key: ObjectKey, number: Option<usize>) {
         match key {
-            ObjectKey::Wordless { name, index } => {
-                self.wordless.insert((name, index), number);
-            }
+            ObjectKey::Wordless { name, index } => match self.find_wordless(name, index) {
+                Ok(known) => self.wordless[known].number = number,
+                Err(at) => self.wordless.insert(at, Wordless { name, index, number }),
+            },
             ObjectKey::Words { start, end, info } => {
-                self.forget(start, end);
-                self.ranges.insert(start, Range { end, info, number });
+                let at = self.forget(start, end);
+                self.ranges.insert(at, Range { start, end, info, number });
             }
         }
     }
@@ -91,18 +144,30 @@ impl Objects {
         if let Some(first) = object.words.first() {
             return Target { word: 0, ..self.of_word(first) };
         }
-        let number = self.wordless.entry((object.name, object.index)).or_default();
-        let number = *number.get_or_insert_with(|| appear(&mut self.infos, info(object)));
+        let at = self.find_wordless(object.name, object.index).unwrap_or_else(|at| {
+            self.wordless.insert(at, Wordless { name: object.name, index: object.index, number: None });
+            at
+        });
+        let number = *self.wordless[at].number.get_or_insert_with(|| appear(&mut self.infos, info(object)));
         Target { object: number, word: 0 }
+    }
+
+    /// The object that stands for the guest page at a physical address, if that was ever allocated.
+    /// One more than its number.
+    pub(super) fn guest_page(&self, pa: u64) -> Option<NonZeroU32> {
+        let known = self.find_wordless(GUEST_PAGE, pa >> 12).ok()?;
+        NonZeroU32::new(self.wordless[known].number? as u32 + 1)
     }
 
     /// An object of the set-up is gone.
     pub(super) fn gone(&mut self, key: &ObjectKey) {
         match *key {
             ObjectKey::Wordless { name, index } => {
-                self.wordless.remove(&(name, index));
+                if let Ok(known) = self.find_wordless(name, index) {
+                    self.wordless.remove(known);
+                }
             }
-            ObjectKey::Words { start, end, .. } => self.forget(start, end),
+            ObjectKey::Words { start, end, .. } => _ = self.forget(start, end),
         }
     }
 
@@ -122,14 +187,24 @@ impl Objects {
         Target { object: appear(&mut self.infos, ObjectInfo { name, index: 0, class }), word: 0 }
     }
 
-    /// Drops the ranges that overlap `start..end`.
-    fn forget(&mut self, start: usize, end: usize) {
-        while let Some((&first, range)) = self.ranges.range(..end).next_back() {
-            if range.end <= start {
-                break;
-            }
-            self.ranges.remove(&first);
-        }
+    /// Where an object without words is, or belongs.
+    fn find_wordless(&self, name: &str, index: u64) -> Result<usize, usize> {
+        self.wordless.binary_search_by(|known| (known.index, known.name).cmp(&(index, name)))
+    }
+
+    /// Drops the ranges that overlap `start..end`; answers where they were.
+    fn forget(&mut self, start: usize, end: usize) -> usize {
+        self.generation += 1;
+        let first = self.ranges.partition_point(|range| range.end <= start);
+        let after = first + self.ranges[first..].partition_point(|range| range.start < end);
+        self.ranges.drain(first..after);
+        first
+    }
+}
+
+impl Wordless {
+    fn info(&self) -> ObjectInfo {
+        ObjectInfo { name: self.name, index: self.index, class: ObjectClass::Allocation }
     }
 }
 

@@ -8,9 +8,9 @@ use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 
 use super::execution::{act, model, scheduled};
-use super::model::{Detail, Model, Work};
+use super::model::{Model, Work};
 use super::objects::Tag;
-use super::{Kind, ObjectClass, Target};
+use super::{Effect, Kind, ObjectClass, Target};
 use crate::{LockClass, Site};
 
 /// What guards and waits are about, by how the model finds it.
@@ -57,20 +57,26 @@ impl Drop for Hold<'_> {
 }
 
 fn begin_section(place: Place<'_>, begin: Kind, site: Site) -> u64 {
-    act(begin, site, |model| (Some(place.target(model)), Detail::None));
+    act(begin, site, |model| (Some(place.target(model)), Effect::None));
     model(|model| model.threads[model.running].section)
 }
 
 fn end_section(place: Place<'_>, end: Kind, section: u64, site: Site) {
-    act(end, site, |model| (Some(place.target(model)), Detail::Section(section)));
+    act(end, site, |model| (Some(place.target(model)), Effect::Section(section)));
+}
+
+fn assert_held(place: Place<'_>, site: Site) {
+    if scheduled() {
+        act(Kind::AssertHeld, site, |model| (Some(place.target(model)), Effect::None));
+    }
 }
 
 fn synchronize(place: Place<'_>, site: Site) {
     if scheduled() {
-        act(Kind::Synchronize, site, |model| (Some(place.target(model)), Detail::None));
+        act(Kind::Synchronize, site, |model| (Some(place.target(model)), Effect::None));
         act(Kind::Synchronized, site, |model| {
             let target = place.target(model);
-            (Some(target), Detail::Limit(model.sections(target)))
+            (Some(target), Effect::SectionsBelow(model.sections(target)))
         });
     }
 }
@@ -96,6 +102,10 @@ impl Lock {
     pub(super) fn lock(&self, site: Site) -> LockGuard<'_> {
         let place = Place::Tagged(&self.tag, self.name, ObjectClass::Lock(self.class));
         LockGuard { _hold: Hold::take(place, Kind::Lock, Kind::Unlock, site) }
+    }
+
+    pub(super) fn assert_held(&self, site: Site) {
+        assert_held(Place::Tagged(&self.tag, self.name, ObjectClass::Lock(self.class)), site);
     }
 }
 
@@ -128,6 +138,10 @@ impl RwLock {
 
     pub(super) fn write(&self, site: Site) -> WriteGuard<'_> {
         WriteGuard { hold: Hold::take(self.place(), Kind::Write, Kind::WriteUnlock, site) }
+    }
+
+    pub(super) fn assert_held_write(&self, site: Site) {
+        assert_held(self.place(), site);
     }
 
     fn place(&self) -> Place<'_> {
@@ -193,7 +207,7 @@ impl RcuGuard {
 
 pub(super) fn call_rcu(work: Work, site: Site) {
     if scheduled() {
-        act(Kind::CallRcu, site, |model| (Some(model.rcu()), Detail::None));
+        act(Kind::CallRcu, site, |model| (Some(model.rcu()), Effect::None));
         model(|model| model.hand_over(work));
     } else if SECTIONS.get() == 0 {
         work();
@@ -208,8 +222,8 @@ pub(super) fn synchronize_rcu(site: Site) {
 
 pub(super) fn rcu_barrier(site: Site) {
     if scheduled() {
-        act(Kind::RcuBarrier, site, |model| (Some(model.rcu()), Detail::None));
-        act(Kind::RcuBarrierOver, site, |model| (Some(model.rcu()), Detail::Limit(model.handed_over())));
+        act(Kind::RcuBarrier, site, |model| (Some(model.rcu()), Effect::None));
+        act(Kind::RcuBarrierOver, site, |model| (Some(model.rcu()), Effect::WorkBelow(model.handed_over())));
     }
 }
 

@@ -506,3 +506,251 @@ fn outside_a_run_actions_are_carried_out_at_once() {
     S::call_rcu(count(), site!("call"));
     assert_eq!(ran.load(Ordering::Relaxed), 2);
 }
+
+/// One execution, the threads one after the other as far as they can go.
+fn in_order(threads: Vec<NamedThread>) -> Execution {
+    run(threads, &mut Replay(Vec::new()))
+}
+
+fn effects(execution: &Execution) -> Vec<Effect> {
+    execution.actions.iter().map(|action| action.effect).collect()
+}
+
+#[test]
+fn an_action_tells_what_it_read_and_wrote() {
+    let word = Rc::new(Word::new(1));
+    let execution = in_order(vec![thread("T1", move || {
+        load(&word);
+        store(&word, 5);
+        let _ = S::compare_exchange(&word, 5, 6, site!("succeeds"));
+        let _ = S::compare_exchange(&word, 5, 7, site!("fails"));
+        S::fetch_add(&word, 1, site!("get"));
+        S::fetch_sub(&word, 8, site!("put"));
+    })]);
+    let wrote = |before, now| Effect::Wrote { before, now };
+    assert_eq!(
+        effects(&execution),
+        [Effect::Read(1), wrote(1, 5), wrote(5, 6), Effect::Read(6), wrote(6, 7), wrote(7, u64::MAX)]
+    );
+    let writing: Vec<_> = execution.actions.iter().map(writes).collect();
+    assert_eq!(writing, [false, true, true, false, true, true]);
+}
+
+#[test]
+fn a_compare_exchange_that_fails_is_a_read_to_others() {
+    let word = Rc::new(Word::new(1));
+    let exchange = |name, current| {
+        let word = Rc::clone(&word);
+        thread(name, move || {
+            let _ = S::compare_exchange(&word, current, 2, site!("cmpxchg"));
+        })
+    };
+    let execution = in_order(vec![exchange("fails", 7), exchange("fails too", 8), exchange("succeeds", 1)]);
+    let [first, second, third] = execution.actions[..] else { panic!("three actions") };
+    assert!(!dependent(&first, &second) && dependent(&second, &third) && dependent(&third, &first));
+}
+
+#[test]
+fn a_dead_object_is_the_target_of_accesses_and_of_a_second_free() {
+    let page: Rc<Vec<Word>> = Rc::new((0..2).map(Word::new).collect());
+    let array = || Object { name: "array", index: 3, words: &[] };
+    S::allocated(object(&page), site!("set up"));
+    S::allocated(array(), site!("set up"));
+    let execution = in_order(vec![thread("T1", move || {
+        S::freed(object(&page), site!("free"));
+        S::freed(array(), site!("free"));
+        store(&page[1], 7);
+        S::freed(array(), site!("free"));
+        S::freed(object(&page), site!("free"));
+    })]);
+    let objects: Vec<_> = execution.actions.iter().map(|action| action.target.unwrap().object).collect();
+    assert_eq!(objects, [0, 1, 0, 1, 0]);
+}
+
+#[test]
+fn an_assertion_tells_whether_its_thread_holds_the_lock_for_write() {
+    let locks = Arc::new((S::new_rwlock("mmu_lock"), S::new_lock("slots_lock", LockClass::Mutex)));
+    let other = Arc::clone(&locks);
+    let asserts = move || {
+        S::assert_held_write(&locks.0, site!("none"));
+        let slots = S::lock(&locks.1, site!("slots"));
+        S::assert_held(&locks.1, site!("mutex"));
+        let read = S::read(&locks.0, site!("read"));
+        S::assert_held_write(&locks.0, site!("only for read"));
+        drop(read);
+        let _write = S::write(&locks.0, site!("write"));
+        S::assert_held_write(&locks.0, site!("for write"));
+        drop(slots);
+        S::assert_held(&locks.1, site!("dropped"));
+    };
+    let waits = move || drop(S::lock(&other.1, site!("slots")));
+    let execution = in_order(vec![thread("T1", asserts), thread("T2", waits)]);
+    let held = |action: &Action| match action.effect {
+        Effect::Held(held) => Some((action.site.name(), held)),
+        _ => None,
+    };
+    let told: Vec<_> = execution.actions.iter().filter_map(held).collect();
+    assert_eq!(
+        told,
+        [("none", false), ("mutex", true), ("only for read", false), ("for write", true), ("dropped", false)]
+    );
+}
+
+#[test]
+fn a_translation_is_used_until_it_is_invalidated_and_the_oldest_first() {
+    let looks = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&looks);
+    let execution = in_order(vec![thread("vCPU", move || {
+        let look = |ipa| looks.borrow_mut().push(S::tlb_lookup(ipa, site!("use")));
+        look(0x1000);
+        S::tlb_insert(0x1000, 0x1000, 0x8000, site!("walk"));
+        S::tlb_insert(0x1000, 0x1000, 0x9000, site!("walk"));
+        S::tlb_insert(0x4000, 0x1000, 0xa000, site!("walk"));
+        look(0x1010);
+        S::tlb_invalidate(0x1000, 0x2000, site!("invalidate"));
+        look(0x1010);
+        look(0x4000);
+        S::tlb_invalidate(0, u64::MAX, site!("invalidate all"));
+        look(0x4000);
+    })]);
+    assert_eq!(*seen.borrow(), [None, Some(0x8010), None, Some(0xa000), None]);
+    let at = |ipa, size| Effect::Addresses { ipa, size };
+    assert_eq!(effects(&execution)[..3], [at(0x1000, 1), at(0x1000, 0x1000), at(0x1000, 0x1000)]);
+    assert_eq!(effects(&execution)[4], Effect::Cached { ipa: 0x1010, pa: 0x8010, page: None });
+    let at = |n: usize| &execution.actions[n];
+    assert!(dependent(at(1), at(5)) && dependent(at(1), at(4)) && !dependent(at(3), at(5)));
+    assert!(!dependent(at(4), at(6)) && !dependent(at(5), at(8)), "two uses, two invalidations");
+}
+
+#[test]
+fn a_deadlock_of_two_is_found_when_it_closes_though_a_third_goes_on() {
+    let locks = Arc::new([S::new_lock("a", LockClass::Spin), S::new_lock("b", LockClass::Spin)]);
+    let taker = |name, first: usize, second: usize| {
+        let locks = Arc::clone(&locks);
+        thread(name, move || {
+            let _outer = S::lock(&locks[first], site!("outer"));
+            let _inner = S::lock(&locks[second], site!("inner"));
+        })
+    };
+    let busy = thread("T3", || (0..4).for_each(|_| S::cond_resched(site!("turn"))));
+    let threads = vec![taker("T1", 0, 1), taker("T2", 1, 0), busy];
+    let execution = run(threads, &mut Replay(vec![0, 2, 1, 2, 2, 2]));
+    assert_eq!(execution.actions.len(), 6);
+    let [Deadlock { after, cycle }] = &execution.deadlocks[..] else { panic!("{:?}", execution.deadlocks) };
+    let waits: Vec<_> = cycle.iter().map(|wait| (wait.action.thread, wait.holders.clone())).collect();
+    assert_eq!((*after, waits), (3, vec![(1, vec![0]), (0, vec![1])]));
+    assert_eq!(execution.pending.iter().map(|action| action.thread).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn waiting_for_readers_who_wait_for_a_lock_one_holds_is_a_deadlock() {
+    let shared = Arc::new((S::new_lock("slots_lock", LockClass::Mutex), S::new_srcu("kvm->srcu")));
+    let (reader, writer) = (Arc::clone(&shared), shared);
+    let reader = thread("reader", move || {
+        let _section = S::srcu_read(&reader.1, site!("section"));
+        let _lock = S::lock(&reader.0, site!("slots"));
+    });
+    let writer = thread("writer", move || {
+        let _lock = S::lock(&writer.0, site!("slots"));
+        S::synchronize_srcu(&writer.1, site!("synchronize"));
+    });
+    let execution = run(vec![reader, writer], &mut Replay(vec![0, 1, 1]));
+    let [Deadlock { after: 3, cycle }] = &execution.deadlocks[..] else {
+        panic!("{:?}", execution.deadlocks)
+    };
+    let kinds: Vec<_> = cycle.iter().map(|wait| wait.action.kind).collect();
+    assert_eq!(kinds, [Kind::Synchronized, Kind::Lock]);
+}
+
+#[test]
+fn a_barrier_inside_a_section_that_the_work_waits_for_is_a_deadlock() {
+    let itself = thread("T1", || {
+        let _section = S::rcu_read(site!("section"));
+        S::call_rcu(Box::new(|| ()), site!("call"));
+        S::rcu_barrier(site!("barrier"));
+    });
+    let execution = in_order(vec![itself]);
+    let [Deadlock { cycle, .. }] = &execution.deadlocks[..] else { panic!("{:?}", execution.deadlocks) };
+    let waits: Vec<_> = cycle.iter().map(|wait| (wait.action.kind, wait.holders.clone())).collect();
+    assert_eq!(waits, [(Kind::RcuBarrierOver, vec![1]), (Kind::RcuWork, vec![0])]);
+}
+
+#[test]
+fn taking_for_write_what_one_holds_for_read_is_a_deadlock_with_oneself() {
+    let lock = S::new_rwlock("mmu_lock");
+    let execution = in_order(vec![thread("T1", move || {
+        let _read = S::read(&lock, site!("read"));
+        drop(S::write(&lock, site!("write")));
+    })]);
+    assert_eq!(execution.deadlocks[0].cycle[0].holders, [0]);
+    assert!(matches!(execution.outcome, Outcome::Deadlock(_)));
+}
+
+#[test]
+fn sections_depend_on_the_snapshot_and_the_wait_on_the_ends_of_those_in_it() {
+    let srcu = Arc::new(S::new_srcu("srcu"));
+    let (early, late, waits) = (Arc::clone(&srcu), Arc::clone(&srcu), srcu);
+    let section = |name, srcu: Arc<Srcu>| thread(name, move || drop(S::srcu_read(&srcu, site!("section"))));
+    let threads = vec![
+        section("early", early),
+        section("late", late),
+        thread("waits", move || S::synchronize_srcu(&waits, site!("synchronize"))),
+    ];
+    let execution = run(threads, &mut Replay(vec![0, 2, 1, 0, 2, 1]));
+    let [begin, snapshot, late, end, over, late_end] = execution.actions[..] else { panic!("six actions") };
+    assert!(dependent(&begin, &snapshot) && dependent(&snapshot, &late) && dependent(&end, &over));
+    assert!(!dependent(&snapshot, &end) && !dependent(&late, &over) && !dependent(&over, &late_end));
+    assert!(!may_be_co_enabled(&end, &over) && may_be_co_enabled(&begin, &snapshot));
+}
+
+#[test]
+fn an_execution_is_not_finished_while_the_work_it_handed_over_waits() {
+    let lock = Arc::new(S::new_lock("lock", LockClass::Spin));
+    let keeps = thread("T1", move || {
+        let held = S::lock(&lock, site!("lock"));
+        std::mem::forget(held);
+        let again = Arc::clone(&lock);
+        S::call_rcu(Box::new(move || drop(S::lock(&again, site!("again")))), site!("call"));
+    });
+    let Outcome::Deadlock(waiting) = in_order(vec![keeps]).outcome else { panic!("the work cannot end") };
+    assert_eq!((waiting[0].action.thread, waiting[0].holders.clone()), (1, vec![0]));
+}
+
+#[test]
+fn an_observation_is_no_action_and_a_violation_is_one() {
+    let seen = Rc::new(Cell::new(0));
+    let look = {
+        let seen = Rc::clone(&seen);
+        thread("T1", move || {
+            let word = Word::new(7);
+            seen.set(S::observe(|| load(&word)));
+            S::violated("NULL dereference", "kvm", site!("look"));
+        })
+    };
+    let execution = run(vec![look], &mut Replay(vec![]));
+    assert_eq!(seen.get(), 7);
+    let [Action { kind: Kind::Violated, effect, target: Some(target), .. }] = execution.actions[..] else {
+        panic!("{:?}", execution.actions)
+    };
+    assert_eq!(effect, Effect::Broken { rule: "NULL dereference" });
+    assert_eq!(execution.objects[target.object].name, "kvm");
+}
+
+#[test]
+fn to_use_a_translation_is_to_use_the_page_that_it_leads_to() {
+    let guest = |index| Object { name: GUEST_PAGE, index, words: &[] };
+    S::allocated(guest(8), site!("set up"));
+    S::allocated(guest(9), site!("set up"));
+    let vcpu = thread("vCPU", || {
+        S::tlb_insert(0x1000, 0x2000, 0x8000, site!("walk"));
+        S::tlb_lookup(0x1234, site!("use"));
+    });
+    let munmap = thread("munmap", move || {
+        S::freed(guest(8), site!("free"));
+        S::freed(guest(9), site!("free"));
+    });
+    let execution = in_order(vec![vcpu, munmap]);
+    let [_, used, first, second] = execution.actions[..] else { panic!("four actions") };
+    assert!(dependent(&used, &first) && dependent(&first, &used) && !dependent(&used, &second));
+    assert_eq!(page_used(&used), first.target.map(|target| target.object));
+}

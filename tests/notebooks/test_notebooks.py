@@ -28,3 +28,22 @@ def test_the_quickstart_runs_with_small_parameters_and_says_what_it_measured(tmp
     assert "In 64 measurements" in html  # 2 thread counts, 2 patterns, 2 walks, 4 teardowns, 2 repeats
     assert html.count('<div class="jp-RenderedSVG') == 3
     assert [file.name for file in out.parent.iterdir()] == ["report.html"]
+
+
+def test_the_teardown_race_is_told_from_real_kernels_to_the_fixes(tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    run_notebook(NOTEBOOKS / "teardown_race.ipynb", {"scenarios": ["flush-race-filled"]}, out)
+    html = out.read_text()
+    assert "Of 12 reports of the kernel, <strong>12</strong> are the explorer" in html
+    assert "Proved (" in html
+    assert "Bug: deadlock" in html
+    assert "<svg" in html
+
+
+def test_the_orderings_are_listed_and_judged(tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    run_notebook(NOTEBOOKS / "orderings.ipynb", {"prove": 3}, out)
+    html = out.read_text()
+    assert "3 orders. In <strong>2</strong> of them" in html
+    assert html.count("<td>Bug</td>") == 2
+    assert html.count("<td>Proved</td>") == 4

@@ -1,0 +1,269 @@
+//! The flush race of two threads, over locks, atomics and a freed array, written for this explorer, for `shuttle`
+//! and for `loom`: executions and scheduling points a second, in one run, and how many executions the reduction
+//! saves. A program of its own: it reports ratios between crates, which a benchmark harness does not.
+//!
+//! Each thread takes the table's pointer out under the lock, empties a cache of objects whose number it reads
+//! and writes without one, and frees the array. Nothing panics: double frees are counted, so that each explorer
+//! goes on to the end. Arguments: seconds for each measurement (default 1).
+
+use std::hint::black_box;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use explore::{Bounds, Checks, How, Settings, Verdict, explore};
+use runtime::scheduled::{Instance, Program, Scheduled as S};
+use runtime::{Access, Object, Runtime, Word, site};
+
+const OBJECTS: usize = 2;
+
+fn main() {
+    let seconds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(1.0);
+    let time = Duration::from_secs_f64(seconds);
+    let none = Checks { checkers: Vec::new(), ..Checks::default() };
+    let ours = [
+        ("explore random", How::Random { seed: 1 }, none.clone()),
+        ("explore dfs", How::Dfs, none.clone()),
+        ("explore dpor", How::Dpor, none),
+        ("explore random, checkers", How::Random { seed: 1 }, Checks::default()),
+        ("explore dpor, checkers", How::Dpor, Checks::default()),
+    ];
+    let mut rates: Vec<_> =
+        ours.into_iter().map(|(name, how, checks)| by_explore(name, how, &checks, time)).collect();
+    rates.push(by_shuttle("shuttle random", time, |n| shuttle::check_random(in_shuttle, n)));
+    rates.push(by_shuttle("shuttle dfs", time, |n| shuttle::check_dfs(in_shuttle, Some(n))));
+    rates.push(by_loom(time));
+    println!("{:<26} {:>14} {:>18} {:>16}", "", "executions/s", "points/execution", "points/s");
+    for rate in &rates {
+        println!(
+            "{:<26} {:>14.0} {:>18.1} {:>16.0}",
+            rate.name,
+            rate.executions,
+            rate.points,
+            rate.executions * rate.points
+        );
+    }
+    let by = |name: &str| {
+        rates.iter().find(|rate| rate.name == name).map_or(f64::NAN, |rate| rate.executions * rate.points)
+    };
+    for (ours, theirs) in
+        [("explore random", "shuttle random"), ("explore dfs", "shuttle dfs"), ("explore dpor", "loom")]
+    {
+        println!("{ours} : {theirs} = {:.1} at an equal number of scheduling points", by(ours) / by(theirs));
+    }
+    reduction();
+}
+
+struct Rate {
+    name: &'static str,
+    executions: f64,
+    /// Scheduling points of an execution.
+    points: f64,
+}
+
+/// The race, with so many objects in the cache.
+struct Flush(usize);
+
+impl Program for Flush {
+    fn name(&self) -> String {
+        format!("flush race, {} objects", self.0)
+    }
+
+    fn start(&self) -> Instance {
+        let vm = Rc::new(Vm {
+            mmu_lock: S::new_rwlock("mmu_lock"),
+            words: [1, self.0 as u64, 1, 64].map(Word::new),
+        });
+        let threads = ["T1", "T2"].map(|name| {
+            let vm = Rc::clone(&vm);
+            (name.to_owned(), Box::new(move || vm.flush()) as Box<dyn FnOnce()>)
+        });
+        Instance { threads: threads.into(), end: Box::new(Vec::new) }
+    }
+
+    fn lives_on(&self, _: &runtime::scheduled::ObjectInfo) -> bool {
+        true
+    }
+}
+
+struct Vm {
+    mmu_lock: <S as Runtime>::RwLock,
+    /// The table, the number of objects, the array, its capacity.
+    words: [Word; 4],
+}
+
+impl Vm {
+    fn flush(&self) {
+        let [pgt, nobjs, objects, capacity] = &self.words;
+        {
+            let _held = S::write(&self.mmu_lock, site!("kvm_free_stage2_pgd"));
+            S::load(pgt, Access::Plain, site!("kvm_free_stage2_pgd:pgt"));
+            S::store(pgt, 0, Access::Plain, site!("kvm_free_stage2_pgd:swap"));
+        }
+        loop {
+            let left = S::load(nobjs, Access::Plain, site!("kvm_mmu_free_memory_cache:nobjs"));
+            if left == 0 {
+                break;
+            }
+            S::store(nobjs, left - 1, Access::Plain, site!("kvm_mmu_free_memory_cache:pop"));
+            S::freed(Object { name: "page", index: left, words: &[] }, site!("free_page"));
+        }
+        if S::load(objects, Access::Plain, site!("kvm_mmu_free_memory_cache:objects")) != 0 {
+            S::freed(Object { name: "objects", index: 0, words: &[] }, site!("kvfree"));
+        }
+        S::store(objects, 0, Access::Plain, site!("kvm_mmu_free_memory_cache:clear"));
+        S::store(capacity, 0, Access::Plain, site!("kvm_mmu_free_memory_cache:capacity"));
+    }
+}
+
+fn explored(program: &Flush, how: How, checks: Checks, bounds: Bounds) -> Verdict {
+    let settings = Settings { how, bounds, checks, stop_at_first: false, minimise: 0, ..Settings::default() };
+    explore(program, &settings, &AtomicBool::new(false), &mut |_| ()).expect("a program that can be explored")
+}
+
+fn by_explore(name: &'static str, how: How, checks: &Checks, time: Duration) -> Rate {
+    let (mut executions, mut actions) = (0, 0);
+    let started = Instant::now();
+    // A search that is through begins again, until the time is over.
+    while started.elapsed() < time {
+        let bounds = Bounds { executions: Some(20_000), ..Bounds::default() };
+        let counts = explored(&Flush(OBJECTS), how, checks.clone(), bounds).counts;
+        executions += counts.executions;
+        actions += counts.actions;
+    }
+    let rate = executions as f64 / started.elapsed().as_secs_f64();
+    Rate { name, executions: rate, points: actions as f64 / executions as f64 }
+}
+
+/// Scheduling points that shuttle counted.
+static POINTS: AtomicU64 = AtomicU64::new(0);
+static EXECUTIONS: AtomicU64 = AtomicU64::new(0);
+
+fn in_shuttle() {
+    use shuttle::sync::atomic::{AtomicUsize, Ordering};
+    use shuttle::sync::{Arc, RwLock};
+
+    let vm = Arc::new((
+        RwLock::new(()),
+        [1, OBJECTS, 1, 64].map(AtomicUsize::new),
+        [0; OBJECTS + 2].map(AtomicUsize::new),
+    ));
+    let flush = |vm: Arc<(RwLock<()>, [AtomicUsize; 4], [AtomicUsize; OBJECTS + 2])>| {
+        let [pgt, nobjs, objects, capacity] = &vm.1;
+        {
+            let _held = vm.0.write().expect("no thread panics");
+            black_box(pgt.load(Ordering::SeqCst));
+            pgt.store(0, Ordering::SeqCst);
+        }
+        loop {
+            let left = nobjs.load(Ordering::SeqCst);
+            if left == 0 {
+                break;
+            }
+            nobjs.store(left - 1, Ordering::SeqCst);
+            vm.2[left].fetch_add(1, Ordering::SeqCst);
+        }
+        if objects.load(Ordering::SeqCst) != 0 {
+            vm.2[0].fetch_add(1, Ordering::SeqCst);
+        }
+        objects.store(0, Ordering::SeqCst);
+        capacity.store(0, Ordering::SeqCst);
+    };
+    let other = Arc::clone(&vm);
+    let thread = shuttle::thread::spawn(move || flush(other));
+    flush(vm);
+    thread.join().expect("no thread panics");
+    POINTS.fetch_add(shuttle::current::context_switches() as u64, std::sync::atomic::Ordering::Relaxed);
+    EXECUTIONS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+}
+
+fn by_shuttle(name: &'static str, time: Duration, run: impl Fn(usize)) -> Rate {
+    EXECUTIONS.store(0, Ordering::Relaxed);
+    POINTS.store(0, Ordering::Relaxed);
+    let started = Instant::now();
+    while started.elapsed() < time {
+        run(2_000);
+    }
+    let executions = EXECUTIONS.load(Ordering::Relaxed) as f64;
+    let points = POINTS.load(Ordering::Relaxed) as f64;
+    Rate { name, executions: executions / started.elapsed().as_secs_f64(), points: points / executions }
+}
+
+fn by_loom(time: Duration) -> Rate {
+    use loom::sync::atomic::{AtomicUsize, Ordering as O};
+    use loom::sync::{Arc, RwLock};
+
+    EXECUTIONS.store(0, Ordering::Relaxed);
+    let started = Instant::now();
+    let mut builder = loom::model::Builder::new();
+    builder.max_duration = Some(time);
+    builder.check(|| {
+        let vm = Arc::new((
+            RwLock::new(()),
+            [1, OBJECTS, 1, 64].map(AtomicUsize::new),
+            [0; OBJECTS + 2].map(AtomicUsize::new),
+        ));
+        let flush = |vm: Arc<(RwLock<()>, [AtomicUsize; 4], [AtomicUsize; OBJECTS + 2])>| {
+            let [pgt, nobjs, objects, capacity] = &vm.1;
+            {
+                let _held = vm.0.write().expect("no thread panics");
+                black_box(pgt.load(O::SeqCst));
+                pgt.store(0, O::SeqCst);
+            }
+            // A load in loom may answer an older value for ever: as many turns as there are objects.
+            for _ in 0..OBJECTS {
+                let left = nobjs.load(O::SeqCst);
+                if left == 0 {
+                    break;
+                }
+                nobjs.store(left - 1, O::SeqCst);
+                vm.2[left].fetch_add(1, O::SeqCst);
+            }
+            if objects.load(O::SeqCst) != 0 {
+                vm.2[0].fetch_add(1, O::SeqCst);
+            }
+            objects.store(0, O::SeqCst);
+            capacity.store(0, O::SeqCst);
+        };
+        let other = Arc::clone(&vm);
+        let thread = loom::thread::spawn(move || flush(other));
+        flush(vm);
+        thread.join().expect("no thread panics");
+        EXECUTIONS.fetch_add(1, Ordering::Relaxed);
+    });
+    let executions = EXECUTIONS.load(Ordering::Relaxed) as f64;
+    Rate {
+        name: "loom",
+        executions: executions / started.elapsed().as_secs_f64(),
+        // Loom counts none: as many as `explore` has when no thread meets the other.
+        points: 2.0 * (4 + 3 * OBJECTS + 1 + 4) as f64,
+    }
+}
+
+/// Executions by DPOR and by depth-first search without reduction, on the largest cut of the race that the latter
+/// finishes within ten million executions.
+fn reduction() {
+    let count = |how, objects| {
+        let bounds = Bounds { executions: Some(10_000_000), ..Bounds::default() };
+        let none = Checks { checkers: Vec::new(), ..Checks::default() };
+        explored(&Flush(objects), how, none, bounds)
+    };
+    for objects in 0..3 {
+        let dpor = count(How::Dpor, objects).counts;
+        let seconds = dpor.elapsed.as_secs_f64();
+        print!(
+            "{objects} objects: dpor {} executions ({} redundant), {seconds:.3} s",
+            dpor.executions, dpor.redundant
+        );
+        if objects == 0 {
+            let dfs = count(How::Dfs, objects);
+            let factor = dfs.counts.executions as f64 / dpor.executions as f64;
+            let (n, seconds) = (dfs.counts.executions, dfs.counts.elapsed.as_secs_f64());
+            print!(
+                "; dfs {n} executions, {seconds:.1} s, complete: {}; {factor:.0} times as many",
+                dfs.complete
+            );
+        }
+        println!();
+    }
+}

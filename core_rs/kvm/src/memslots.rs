@@ -1,0 +1,121 @@
+//! The memory slot: one a VM, which covers the guest's pages. Changed under `slots_lock`, published by SRCU.
+//!
+//! Deleting goes in the kernel's two steps: the slot is published as invalid, readers are waited for and the
+//! range is unmapped; then it is published as gone. Who reads a slot is inside a read section of `kvm->srcu`, so
+//! nobody may take `slots_lock` there.
+
+use runtime::{Access, Runtime, site};
+
+use crate::heap::{Memory, Ptr};
+use crate::vm::{CHUNK, MEMSLOT, Vm};
+use crate::world::World;
+
+/// The one word of a `kvm_memory_slot`.
+const FLAGS: usize = 0;
+const INVALID: u64 = 1;
+const LOG_DIRTY: u64 = 2;
+
+impl<R: Runtime> World<R> {
+    /// Whether there is a slot (valid or not), as a notifier's callback looks it up.
+    pub(crate) fn has_slot(&self, vm: &Vm<R>) -> bool {
+        self.heap.load(vm.kvm, MEMSLOT, Access::Marked, site!("__kvm_memslots")) != 0
+    }
+
+    /// Whether there is a slot that a fault may map.
+    pub(crate) fn has_valid_slot(&self, vm: &Vm<R>) -> bool {
+        let slot = self.heap.load(vm.kvm, MEMSLOT, Access::Marked, site!("gfn_to_memslot"));
+        slot != 0 && self.heap.load(slot, FLAGS, Access::Marked, site!("gfn_to_memslot:flags")) & INVALID == 0
+    }
+
+    /// A slot, before it is published.
+    pub(crate) fn new_slot(&self, flags: u64) -> Ptr {
+        let slot =
+            self.heap.alloc("kvm_memory_slot", 1, Memory::Kmalloc, site!("kvm_set_memory_region:kzalloc"));
+        self.heap.init(slot, FLAGS, flags);
+        slot
+    }
+
+    /// `KVM_SET_USER_MEMORY_REGION`: makes the slot.
+    pub(crate) fn create_slot(&self, vm: &Vm<R>) {
+        let _slots = R::lock(&vm.slots_lock, site!("kvm_set_memory_region:slots_lock"));
+        if self.slot(vm) == 0 {
+            self.kvm_swap_active_memslots(vm, self.new_slot(0));
+            self.kvm_arch_commit_memory_region(vm, false);
+        }
+    }
+
+    /// Deletes it.
+    pub(crate) fn delete_slot(&self, vm: &Vm<R>) {
+        let _slots = R::lock(&vm.slots_lock, site!("kvm_set_memory_region:slots_lock"));
+        let old = self.slot(vm);
+        if old == 0 {
+            return;
+        }
+        let invalid = self.new_slot(INVALID);
+        self.kvm_swap_active_memslots(vm, invalid);
+        self.kvm_arch_flush_shadow_memslot(vm);
+        self.kvm_swap_active_memslots(vm, 0);
+        self.kvm_arch_commit_memory_region(vm, false);
+        self.heap.free(invalid, site!("kvm_delete_memslot:invalid"));
+        self.heap.free(old, site!("kvm_free_memslot"));
+    }
+
+    /// Changes whether writes are logged.
+    pub(crate) fn log_dirty(&self, vm: &Vm<R>, log: bool) {
+        let _slots = R::lock(&vm.slots_lock, site!("kvm_set_memory_region:slots_lock"));
+        let old = self.slot(vm);
+        let flags = if log { LOG_DIRTY } else { 0 };
+        if old == 0
+            || self.heap.load(old, FLAGS, Access::Plain, site!("kvm_set_memory_region:flags")) == flags
+        {
+            return;
+        }
+        self.kvm_swap_active_memslots(vm, self.new_slot(flags));
+        self.kvm_arch_commit_memory_region(vm, log);
+        self.heap.free(old, site!("kvm_free_memslot"));
+    }
+
+    /// `KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE`: only while there is no slot.
+    pub(crate) fn set_chunk(&self, vm: &Vm<R>, pages: u64) {
+        let _slots = R::lock(&vm.slots_lock, site!("kvm_vm_ioctl_enable_cap:slots_lock"));
+        if self.slot(vm) == 0 {
+            self.heap.store(vm.kvm, CHUNK, pages, Access::Plain, site!("kvm_vm_ioctl_enable_cap:chunk_size"));
+        }
+    }
+
+    /// Frees the slot with its VM.
+    pub(crate) fn kvm_free_memslots(&self, vm: &Vm<R>) {
+        let slot = self.heap.load(vm.kvm, MEMSLOT, Access::Plain, site!("kvm_free_memslots"));
+        self.heap.free(slot, site!("kvm_free_memslot"));
+    }
+
+    fn slot(&self, vm: &Vm<R>) -> Ptr {
+        self.heap.load(vm.kvm, MEMSLOT, Access::Plain, site!("kvm_set_memory_region:slots"))
+    }
+
+    fn kvm_swap_active_memslots(&self, vm: &Vm<R>, slot: Ptr) {
+        let arch = R::lock(&vm.slots_arch_lock, site!("kvm_swap_active_memslots:slots_arch_lock"));
+        self.heap.store(vm.kvm, MEMSLOT, slot, Access::Ordered, site!("kvm_swap_active_memslots:publish"));
+        drop(arch);
+        R::synchronize_srcu(&vm.srcu, site!("kvm_swap_active_memslots:synchronize_srcu"));
+    }
+
+    fn kvm_arch_flush_shadow_memslot(&self, vm: &Vm<R>) {
+        let (first, pages) = self.slot_range();
+        let mut mmu = vm.mmu_lock.write(site!("kvm_arch_flush_shadow_memslot:mmu_lock"));
+        self.unmap_slot(vm, &mut mmu, first, pages);
+    }
+
+    /// Dirty logging begins with write protection and eager splits; whatever else happens to a slot frees
+    /// what eager splitting left over.
+    fn kvm_arch_commit_memory_region(&self, vm: &Vm<R>, log: bool) {
+        let _inside = R::inside("kvm_arch_commit_memory_region");
+        if log {
+            let (first, pages) = self.slot_range();
+            self.kvm_mmu_wp_memory_region(vm, first, pages);
+            self.kvm_mmu_split_memory_region(vm, first, pages);
+        } else if self.variant.split_cache {
+            self.kvm_mmu_free_memory_cache(vm.split_cache());
+        }
+    }
+}

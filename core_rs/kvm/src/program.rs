@@ -1,0 +1,150 @@
+//! A case: a scenario under a variant and a strategy, ready to be run on either runtime.
+//!
+//! The end of an execution is judged after every task that is still there has exited (one after the other,
+//! outside the run): then nothing may be left, whatever the tasks did. Before that, no leaf may reach a guest
+//! page that was freed.
+
+use std::str::FromStr;
+use std::sync::{Arc, Barrier};
+
+use runtime::Runtime;
+use runtime::native::Native;
+use runtime::scheduled::{Instance, NamedThread, ObjectInfo, Program, Scheduled, Violation};
+
+use crate::error::Error;
+use crate::heap::Harm;
+use crate::scenario::Scenario;
+use crate::strategy::Strategy;
+use crate::variant::Variant;
+use crate::world::World;
+
+/// A scenario under a variant and a strategy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Case {
+    scenario: Scenario,
+    variant: Variant,
+    strategy: Strategy,
+}
+
+/// What came of a run on real threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What went wrong with memory, each once, in the order of its first time.
+    pub harm: Vec<Harm>,
+    /// What was wrong at the end.
+    pub violations: Vec<Violation>,
+}
+
+impl Case {
+    /// The case, if the strategy applies to the variant and the variant has what the scenario sets up.
+    pub fn new(scenario: Scenario, variant: Variant, strategy: Strategy) -> Result<Self, Error> {
+        strategy.applies(&variant).map_err(|reason| Error::NotApplicable {
+            strategy: strategy.name.clone(),
+            variant: variant.name.to_owned(),
+            reason,
+        })?;
+        World::<Native>::fits(&scenario, &variant)?;
+        Ok(Self { scenario, variant, strategy })
+    }
+
+    /// The scenario.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// The variant.
+    pub fn variant(&self) -> &Variant {
+        &self.variant
+    }
+
+    /// The strategy.
+    pub fn strategy(&self) -> &Strategy {
+        &self.strategy
+    }
+
+    /// Runs each task on a thread of its own; harm is recorded, not suffered. A deadlock is suffered.
+    pub fn run_on_threads(&self) -> Outcome {
+        let world = self.world::<Native>();
+        let tasks = self.scenario.tasks.len();
+        let start = Barrier::new(tasks); // as the race's reproducer has it
+        std::thread::scope(|scope| {
+            for task in 0..tasks {
+                let (world, start) = (&world, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    world.run_task(task);
+                });
+            }
+        });
+        Native::<runtime::native::Off>::rcu_barrier(runtime::site!("end:rcu_barrier"));
+        let violations = judge(&world);
+        Outcome { harm: world.harm(), violations }
+    }
+
+    fn world<R: Runtime>(&self) -> Arc<World<R>> {
+        Arc::new(World::new(&self.scenario, self.variant, self.strategy.clone()))
+    }
+}
+
+impl FromStr for Case {
+    type Err = Error;
+
+    /// Reads a case's name: scenario, variant and strategy, each by its name or its text.
+    ///
+    /// ```
+    /// use kvm::Case;
+    /// use runtime::scheduled::Program;
+    ///
+    /// let text = "setup cache=filled; task T1: exit; task T2 fds=vm: close vm arm64-7.3 hold=arch helpers=assert";
+    /// let case: Case = text.parse()?;
+    /// assert_eq!(case, case.name().parse()?);
+    /// # Ok::<(), kvm::Error>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut variants =
+            text.split_whitespace().filter_map(|word| Some((word, word.parse::<Variant>().ok()?)));
+        let Some((name, variant)) = variants.next_back() else {
+            return Err(Error::Case(text.to_owned()));
+        };
+        let at = name.as_ptr().addr() - text.as_ptr().addr();
+        Self::new(text[..at].trim().parse()?, variant, text[at + name.len()..].trim().parse()?)
+    }
+}
+
+impl Program for Case {
+    fn name(&self) -> String {
+        format!("{} {} {}", self.scenario.name, self.variant, self.strategy)
+    }
+
+    /// What is left at the end is judged by `end`, after every task has gone.
+    fn lives_on(&self, _object: &ObjectInfo) -> bool {
+        true
+    }
+
+    fn start(&self) -> Instance {
+        let world = self.world::<Scheduled>();
+        let thread = |(task, spec): (usize, &crate::scenario::Task)| -> NamedThread {
+            let world = Arc::clone(&world);
+            (spec.name.clone(), Box::new(move || world.run_task(task)))
+        };
+        let threads = self.scenario.tasks.iter().enumerate().map(thread).collect();
+        Instance { threads, end: Box::new(move || judge(&world)) }
+    }
+}
+
+/// Looks at the end of an execution.
+fn judge<R: Runtime>(world: &World<R>) -> Vec<Violation> {
+    let reached = world.reached_after_free().into_iter().map(|(vm, page)| Violation {
+        rule: "leaf-reaches-freed-memory",
+        object: String::from("guest page"),
+        what: format!("VM {} still maps guest page {page}, which was freed", vm + 1),
+    });
+    let mut violations: Vec<_> = reached.collect();
+    world.end_all();
+    violations.extend(world.left().into_iter().map(|(object, what)| Violation {
+        rule: "leak",
+        object: object.to_owned(),
+        what,
+    }));
+    violations
+}

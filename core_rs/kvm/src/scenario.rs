@@ -1,0 +1,477 @@
+//! Scenarios as data: tasks, each a list of steps, over a set-up.
+//!
+//! The text form is a line for the set-up and one for each task:
+//!
+//! ```text
+//! setup cache=filled nested=0
+//! task T1 : exit
+//! task T2 fds=vm : close vm
+//! ```
+//!
+//! A VM of the set-up belongs to the address space of the first task. Tasks have an address space and files of
+//! their own unless `mm=` or `files=` names another task's. All steps of a task happen one after the other;
+//! steps of different tasks may overlap in every way. A scenario is legal by construction: a step that the
+//! kernel would refuse (a descriptor that is not there, another address space) does nothing.
+
+use std::fmt;
+use std::str::FromStr;
+
+use stage2::{Config, Granule, WalkerKind};
+
+use crate::error::{Error, name_of, one_of, pair};
+use crate::heap::Memory;
+use crate::step::{Fd, FdKind, MAX_VMS, Step};
+
+/// How far eager splitting has used its cache of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cache {
+    /// Never: `objects` is NULL.
+    Never,
+    /// It holds pages.
+    Filled,
+    /// Its pages are used up: `nobjs` is 0, `objects` is not NULL.
+    UsedUp,
+}
+
+/// The shape of the tables: as few entries as show what is to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// Four pages in two steps of unmap and destroy.
+    Small,
+    /// Four pages in two steps below one entry of a level above the step.
+    Deep,
+    /// 256 pages in sixteen steps.
+    Big,
+}
+
+/// What exists before the tasks begin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SetUp {
+    /// The split cache.
+    pub cache: Cache,
+    /// Pages in a filled split cache, and its capacity.
+    pub objects: u64,
+    /// Nested mmus that exist.
+    pub nested: u64,
+    /// Where the arrays of the split cache and of nested mmus come from.
+    pub arrays: Memory,
+    /// Guest pages in the slot.
+    pub pages: u64,
+    /// Whether there is a slot.
+    pub slot: bool,
+    /// Whether the pages of the slot are mapped.
+    pub mapped: bool,
+    /// Whether the pages are mapped as one block, for eager splits.
+    pub block: bool,
+    /// The shape of the tables.
+    pub shape: Shape,
+    /// How the tables of arm64 and riscv are walked.
+    pub walker: WalkerKind,
+}
+
+impl Default for SetUp {
+    fn default() -> Self {
+        Self {
+            cache: Cache::Never,
+            objects: 1,
+            nested: 0,
+            arrays: Memory::Kmalloc,
+            pages: 1,
+            slot: true,
+            mapped: true,
+            block: false,
+            shape: Shape::Small,
+            walker: WalkerKind::Upstream,
+        }
+    }
+}
+
+/// A task, and what it does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Task {
+    /// Its name.
+    pub name: String,
+    /// The task whose address space it shares; its own name for its own.
+    pub mm: String,
+    /// The task whose files it shares; its own name for its own.
+    pub files: String,
+    /// The descriptors its files have in the beginning, and the mappings its address space has.
+    pub fds: Vec<Fd>,
+    /// What it does.
+    pub steps: Vec<Step>,
+}
+
+/// Tasks over a set-up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Scenario {
+    /// Its name; that of a text is the text.
+    pub name: String,
+    /// What it shows, in a sentence.
+    pub about: String,
+    /// What exists before.
+    pub set_up: SetUp,
+    /// The tasks.
+    pub tasks: Vec<Task>,
+}
+
+const CACHES: [(&str, Cache); 3] =
+    [("never", Cache::Never), ("filled", Cache::Filled), ("used-up", Cache::UsedUp)];
+const SHAPES: [(&str, Shape); 3] = [("small", Shape::Small), ("deep", Shape::Deep), ("big", Shape::Big)];
+const MEMORIES: [(&str, Memory); 2] = [("kmalloc", Memory::Kmalloc), ("vmalloc", Memory::Vmalloc)];
+const WALKERS: [(&str, WalkerKind); 2] = [("upstream", WalkerKind::Upstream), ("fast", WalkerKind::Fast)];
+const YES_NO: [(&str, bool); 2] = [("yes", true), ("no", false)];
+
+impl Shape {
+    /// The geometry: 16K pages, so that two levels have blocks, and few bits a level.
+    pub(crate) fn config(self) -> Config {
+        let small = |ipa_bits, level_bits, start_level| Config {
+            level_bits: Some(level_bits),
+            start_level,
+            ..Config::new(Granule::K16, ipa_bits)
+        };
+        match self {
+            Self::Small => small(16, 1, None),
+            Self::Deep => small(16, 1, Some(1)),
+            Self::Big => small(22, 4, None),
+        }
+    }
+
+    /// Pages of the address space.
+    pub(crate) fn pages(self) -> u64 {
+        let config = self.config();
+        1 << (config.ipa_bits - config.granule.page_shift())
+    }
+}
+
+impl SetUp {
+    /// The first guest page of the slot: in the middle, so that two pages lie in two steps; a block's is aligned.
+    pub(crate) fn first_page(&self) -> u64 {
+        if self.block { 0 } else { (self.shape.pages() - self.pages) / 2 }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let most = self.shape.pages();
+        let wrong = |what: String| Err(Error::SetUp(what));
+        if self.pages == 0 || self.pages > most {
+            return wrong(format!(
+                "pages={} is outside 1 to {most}, what shape={} has",
+                self.pages,
+                name_of(&SHAPES, self.shape)
+            ));
+        }
+        if self.block && (self.pages != 2 || self.shape != Shape::Small) {
+            return wrong(String::from("block=yes needs pages=2 shape=small: a block of two pages"));
+        }
+        if !(1..=4).contains(&self.objects) {
+            return wrong(format!("objects={} is outside 1 to 4", self.objects));
+        }
+        if self.nested > 2 {
+            return wrong(format!("nested={} is outside 0 to 2", self.nested));
+        }
+        Ok(())
+    }
+}
+
+impl Scenario {
+    /// A scenario of this set-up and these tasks, if it can be set up.
+    pub fn new(name: &str, about: &str, set_up: SetUp, tasks: Vec<Task>) -> Result<Self, Error> {
+        let scenario = Self { name: name.to_owned(), about: about.to_owned(), set_up, tasks };
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// Whether a VM exists in the beginning: some task has a descriptor of it.
+    pub(crate) fn exists(&self, vm: usize) -> bool {
+        self.tasks.iter().flat_map(|task| &task.fds).any(|fd| fd.vm == vm)
+    }
+
+    /// The place of a task's name.
+    pub(crate) fn task(&self, name: &str) -> Option<usize> {
+        self.tasks.iter().position(|task| task.name == name)
+    }
+
+    /// How many VMs there are at any time.
+    pub(crate) fn vms(&self) -> usize {
+        (0..MAX_VMS).rev().find(|vm| self.mentions(*vm)).map_or(0, |vm| vm + 1)
+    }
+
+    /// All descriptors that any task has or makes, each once.
+    pub(crate) fn fds(&self) -> Vec<Fd> {
+        let mut fds: Vec<_> = self.tasks.iter().flat_map(|task| task.fds.iter().copied()).collect();
+        fds.extend(self.steps().filter_map(|step| match step {
+            Step::CreateVm { vm, .. } => Some(Fd { vm: *vm, kind: FdKind::Vm }),
+            Step::CreateVcpu { vm, vcpu } => Some(Fd { vm: *vm, kind: FdKind::Vcpu(*vcpu) }),
+            Step::OpenDump { vm } => Some(Fd { vm: *vm, kind: FdKind::Dump }),
+            Step::Close(fd) | Step::Send(fd) | Step::Receive(fd) => Some(*fd),
+            _ => None,
+        }));
+        let runs = fds.clone().into_iter().filter_map(|fd| match fd.kind {
+            FdKind::Run(vcpu) => Some(Fd { kind: FdKind::Vcpu(vcpu), ..fd }),
+            _ => None,
+        });
+        fds.extend(runs);
+        fds.sort_unstable();
+        fds.dedup();
+        fds
+    }
+
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.tasks.iter().flat_map(|task| &task.steps)
+    }
+
+    fn mentions(&self, vm: usize) -> bool {
+        self.exists(vm)
+            || self.steps().any(|step| matches!(step, Step::CreateVm { vm: made, .. } if *made == vm))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.set_up.check()?;
+        let wrong = |what: String| Err(Error::SetUp(what));
+        if self.tasks.is_empty() {
+            return wrong(String::from(
+                "it has no task; a line such as `task T1 fds=vm: close vm` makes one",
+            ));
+        }
+        let names = || self.tasks.iter().map(|task| &*task.name).collect::<Vec<_>>().join(", ");
+        for (place, task) in self.tasks.iter().enumerate() {
+            if self.task(&task.name) != Some(place) {
+                return wrong(format!("two tasks have the name {:?}", task.name));
+            }
+            for (what, other) in [("mm", &task.mm), ("files", &task.files)] {
+                let Some(owner) = self.task(other) else {
+                    return wrong(format!("{what}={other} of {} is not one of {}", task.name, names()));
+                };
+                let owner = &self.tasks[owner];
+                let own = if what == "mm" { &owner.mm } else { &owner.files };
+                if own != &owner.name {
+                    return wrong(format!(
+                        "{what}={other} of {}: {other} shares {own}'s; name {own}",
+                        task.name
+                    ));
+                }
+            }
+            let goes = |step: &Step| matches!(step, Step::Exit | Step::Exec);
+            if let Some(at) = task.steps.iter().position(goes)
+                && let Some(after) = task.steps[at + 1..].iter().find(|step| !matches!(step, Step::Tell(_)))
+            {
+                let last = &task.steps[at];
+                return wrong(format!("{after} of {} comes after {last}: only `tell N` would", task.name));
+            }
+            for step in &task.steps {
+                if let Step::Receive(fd) = step
+                    && !self.steps().any(|other| *other == Step::Send(*fd))
+                {
+                    return wrong(format!("{step} of {}: no task has the step `send {fd}`", task.name));
+                }
+                if let Step::Await(number) = step
+                    && !self.steps().any(|other| *other == Step::Tell(*number))
+                {
+                    return wrong(format!("{step} of {}: no task has the step `tell {number}`", task.name));
+                }
+                if let Step::Kill(other)
+                | Step::GetMm(other)
+                | Step::PutMm(other)
+                | Step::Reclaim(other)
+                | Step::Age(other) = step
+                    && self.task(other).is_none()
+                {
+                    return wrong(format!("{step} of {}: {other} is not one of {}", task.name, names()));
+                }
+            }
+        }
+        for step in self.steps() {
+            let makes =
+                matches!(step, Step::CreateVm { .. } | Step::CreateVcpu { .. } | Step::OpenDump { .. });
+            let made_by = |task: &&Task| task.steps.contains(step);
+            if makes && self.tasks.iter().filter(made_by).count() > 1 {
+                return wrong(format!("two tasks have the step {step}: one makes it, and may send it"));
+            }
+            if let Step::CreateVm { vm, .. } = step
+                && self.exists(*vm)
+            {
+                return wrong(format!("{step}: a task has a descriptor of that VM from the beginning"));
+            }
+        }
+        if self.vms() == 0 {
+            return wrong(String::from("there is no VM: give a task fds=vm, or a step create_vm"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for SetUp {
+    /// What differs from the default.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let default = Self::default();
+        f.write_str("setup")?;
+        let mut word = |differs: bool, key: &str, value: &str| {
+            if differs { write!(f, " {key}={value}") } else { Ok(()) }
+        };
+        word(self.cache != default.cache, "cache", name_of(&CACHES, self.cache))?;
+        word(self.objects != default.objects, "objects", &self.objects.to_string())?;
+        word(self.nested != default.nested, "nested", &self.nested.to_string())?;
+        word(self.arrays != default.arrays, "arrays", name_of(&MEMORIES, self.arrays))?;
+        word(self.pages != default.pages, "pages", &self.pages.to_string())?;
+        word(self.slot != default.slot, "slot", name_of(&YES_NO, self.slot))?;
+        word(self.mapped != default.mapped, "mapped", name_of(&YES_NO, self.mapped))?;
+        word(self.block != default.block, "block", name_of(&YES_NO, self.block))?;
+        word(self.shape != default.shape, "shape", name_of(&SHAPES, self.shape))?;
+        word(self.walker != default.walker, "walker", name_of(&WALKERS, self.walker))
+    }
+}
+
+impl FromStr for SetUp {
+    type Err = Error;
+
+    /// Reads `KEY=VALUE` words, with or without `setup` before them.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut set_up = Self::default();
+        for word in text.split_whitespace().skip_while(|word| *word == "setup") {
+            let (key, value) = pair(word, "set-up")?;
+            let number = |what| {
+                value.parse::<u64>().map_err(|_| Error::Word {
+                    what,
+                    value: value.to_owned(),
+                    expected: String::from("the numbers from 0 up"),
+                })
+            };
+            match key {
+                "cache" => set_up.cache = one_of("cache", &CACHES, value)?,
+                "objects" => set_up.objects = number("objects")?,
+                "nested" => set_up.nested = number("nested")?,
+                "arrays" => set_up.arrays = one_of("arrays", &MEMORIES, value)?,
+                "pages" => set_up.pages = number("pages")?,
+                "slot" => set_up.slot = one_of("slot", &YES_NO, value)?,
+                "mapped" => set_up.mapped = one_of("mapped", &YES_NO, value)?,
+                "block" => set_up.block = one_of("block", &YES_NO, value)?,
+                "walker" => set_up.walker = one_of("walker", &WALKERS, value)?,
+                "shape" => set_up.shape = one_of("shape", &SHAPES, value)?,
+                _ => {
+                    return Err(Error::Word {
+                        what: "key of the set-up",
+                        value: key.to_owned(),
+                        expected: String::from(
+                            "cache, objects, nested, arrays, pages, slot, mapped, block, shape, walker",
+                        ),
+                    });
+                }
+            }
+        }
+        set_up.check()?;
+        Ok(set_up)
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {}", self.name)?;
+        if self.mm != self.name {
+            write!(f, " mm={}", self.mm)?;
+        }
+        if self.files != self.name {
+            write!(f, " files={}", self.files)?;
+        }
+        if !self.fds.is_empty() {
+            write!(f, " fds={}", joined(&self.fds, ","))?;
+        }
+        write!(f, ": {}", joined(&self.steps, ", "))
+    }
+}
+
+impl FromStr for Task {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let text = text.trim().strip_prefix("task ").unwrap_or(text);
+        // The first colon after a space or a name; those of descriptors follow a digit.
+        let colon = text
+            .char_indices()
+            .find(|(at, c)| *c == ':' && text[at + 1..].chars().next().is_none_or(char::is_whitespace))
+            .map(|(at, _)| at);
+        let (head, steps) = colon.map_or((text, ""), |at| (&text[..at], &text[at + 1..]));
+        let mut words = head.split_whitespace();
+        let name = words.next().unwrap_or_default().to_owned();
+        let mut task =
+            Self { mm: name.clone(), files: name.clone(), name, fds: Vec::new(), steps: Vec::new() };
+        for word in words {
+            match pair(word, "property of a task")? {
+                ("mm", other) => other.clone_into(&mut task.mm),
+                ("files", other) => other.clone_into(&mut task.files),
+                ("fds", fds) => task.fds = fds.split(',').map(str::parse).collect::<Result<_, _>>()?,
+                (key, _) => {
+                    return Err(Error::Word {
+                        what: "property of a task",
+                        value: key.to_owned(),
+                        expected: String::from("mm, files, fds"),
+                    });
+                }
+            }
+        }
+        let steps = steps.split(',').map(str::trim).filter(|step| !step.is_empty());
+        task.steps = steps.map(str::parse).collect::<Result<_, _>>()?;
+        Ok(task)
+    }
+}
+
+impl fmt::Display for Scenario {
+    /// The text form.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.set_up)?;
+        self.tasks.iter().try_for_each(|task| write!(f, "\n{task}"))
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = Error;
+
+    /// Reads a name, or the text form.
+    ///
+    /// ```
+    /// use kvm::Scenario;
+    /// let race: Scenario = "setup cache=filled\ntask T1: exit\ntask T2 fds=vm: close vm".parse()?;
+    /// assert_eq!(race.to_string().parse::<Scenario>()?.tasks, race.tasks);
+    /// assert_eq!("flush-race".parse::<Scenario>()?.name, "flush-race");
+    /// # Ok::<(), kvm::Error>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let named = Self::named();
+        match named.iter().find(|scenario| scenario.name == text.trim()) {
+            Some(scenario) => Ok(scenario.clone()),
+            None => Self::from_text(text),
+        }
+    }
+}
+
+impl Scenario {
+    /// Reads the text form.
+    pub(crate) fn from_text(text: &str) -> Result<Self, Error> {
+        let known = |line: &str| line.starts_with("setup") || line.starts_with("task ");
+        let lines = || {
+            text.split(['\n', ';']).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+        };
+        if !lines().any(known) {
+            return Err(Error::Scenario { value: text.to_owned(), expected: joined(&Self::names(), ", ") });
+        }
+        let mut set_up = SetUp::default();
+        let mut tasks = Vec::new();
+        for (at, line) in lines().enumerate() {
+            let at_line = |error: Error| Error::Line { line: at + 1, what: error.to_string() };
+            if line.starts_with("setup") {
+                set_up = line.parse().map_err(at_line)?;
+            } else if line.starts_with("task ") {
+                tasks.push(line.parse().map_err(at_line)?);
+            } else {
+                let what = format!("{line:?} begins with neither `setup` nor `task`");
+                return Err(Error::Line { line: at + 1, what });
+            }
+        }
+        let mut scenario = Self { name: String::new(), about: String::new(), set_up, tasks };
+        scenario.check()?;
+        scenario.name = scenario.to_string().replace('\n', "; ");
+        Ok(scenario)
+    }
+}
+
+fn joined<T: fmt::Display>(list: &[T], between: &str) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(between)
+}

@@ -1,0 +1,219 @@
+//! `struct kvm`: who holds it, how it is made and destroyed.
+//!
+//! Each open file of a VM holds one count: the VM's, each vCPU's (which a mapping of `kvm_run` keeps open), each
+//! device's, statistics, `guest_memfd`, an open debugfs dump. The last `kvm_put_kvm` runs `kvm_destroy_vm`.
+//! vCPUs live as long as their VM, however many of their descriptors are closed.
+
+use runtime::{Access, LockClass, Runtime, site};
+
+use crate::heap::{Memory, Ptr};
+use crate::memory_cache::{CACHE_WORDS, CacheRef};
+use crate::mmu::{Caller, MMU_WORDS, MmuRef};
+use crate::mmu_lock::MmuLock;
+use crate::scenario::Cache;
+use crate::step::{FdKind, MAX_VCPUS};
+use crate::strategy::{Hold, Part};
+use crate::variant::{Arch, Nested};
+use crate::world::{MmId, VmId, World};
+
+/// Words of `struct kvm`.
+pub(crate) const USERS_COUNT: usize = 0;
+pub(crate) const MEMSLOT: usize = 1;
+pub(crate) const INVALIDATE_SEQ: usize = 2;
+pub(crate) const INVALIDATE_IN_PROGRESS: usize = 3;
+/// Of the notifier subscription: 0 when it is on no list.
+pub(crate) const PPREV: usize = 4;
+pub(crate) const NEXT: usize = 5;
+pub(crate) const NESTED_MMUS: usize = 6;
+pub(crate) const NESTED_MMUS_SIZE: usize = 7;
+/// Pages that the split cache is filled with.
+pub(crate) const CHUNK: usize = 8;
+pub(crate) const VM_LIST: usize = 9;
+pub(crate) const VCPUS: usize = 10;
+const MMU: usize = VCPUS + MAX_VCPUS;
+const SPLIT_CACHE: usize = MMU + MMU_WORDS;
+const KVM_WORDS: usize = SPLIT_CACHE + CACHE_WORDS;
+
+pub(crate) struct Vm<R: Runtime> {
+    pub(crate) id: VmId,
+    pub(crate) mm: MmId,
+    /// The `struct kvm`.
+    pub(crate) kvm: Ptr,
+    pub(crate) mmu_lock: MmuLock<R>,
+    pub(crate) slots_lock: R::Lock,
+    pub(crate) slots_arch_lock: R::Lock,
+    /// `kvm->arch.config_lock`.
+    pub(crate) config_lock: R::Lock,
+    /// `kvm->srcu`.
+    pub(crate) srcu: R::Srcu,
+}
+
+impl<R: Runtime> Vm<R> {
+    /// `kvm->arch.mmu`.
+    pub(crate) fn mmu(&self) -> MmuRef {
+        MmuRef { object: self.kvm, base: MMU, nested: false }
+    }
+
+    /// `kvm->arch.mmu.split_page_cache` (riscv: `kvm->arch.pgd_split_page_cache`).
+    pub(crate) fn split_cache(&self) -> CacheRef {
+        CacheRef { object: self.kvm, base: SPLIT_CACHE }
+    }
+}
+
+impl<R: Runtime> World<R> {
+    /// `kvm_get_kvm`, by somebody who holds a reference already.
+    pub(crate) fn kvm_get_kvm(&self, vm: &Vm<R>) {
+        self.heap.fetch_add(vm.kvm, USERS_COUNT, site!("kvm_get_kvm"));
+    }
+
+    /// `kvm_get_kvm_safe`: fails on a VM that is being destroyed.
+    pub(crate) fn kvm_get_kvm_safe(&self, vm: &Vm<R>) -> bool {
+        self.heap.inc_not_zero(vm.kvm, USERS_COUNT, site!("kvm_get_kvm_safe"))
+    }
+
+    /// `kvm_put_kvm`: the last reference destroys the VM.
+    pub(crate) fn kvm_put_kvm(&self, vm: &Vm<R>) {
+        if self.heap.dec_and_test(vm.kvm, USERS_COUNT, site!("kvm_put_kvm")) {
+            self.kvm_destroy_vm(vm);
+        }
+    }
+
+    /// `kvm_create_vm` by a task of that address space; nothing when it fails after the table was made.
+    pub(crate) fn kvm_create_vm(&self, id: VmId, mm: MmId, fails: bool) -> Option<&Vm<R>> {
+        let vm = self.kvm_arch_alloc_vm(id, mm);
+        self.mmgrab(self.mm(mm));
+        self.kvm_arch_init_vm(&vm);
+        if fails {
+            self.kvm_uninit_stage2_mmu(&vm, Caller::Create);
+            self.kvm_destroy_nested(&vm);
+            self.heap.free(vm.kvm, site!("kvm_create_vm:kvm_arch_free_vm"));
+            self.mmdrop(self.mm(mm));
+            return None;
+        }
+        let vm = self.publish_vm(vm);
+        if self.debugfs {
+            let site = site!("kvm_create_vm_debugfs");
+            self.heap.store(self.dentries, id.0, 1, Access::Marked, site);
+        }
+        self.mmu_notifier_register(vm);
+        let _vms = R::lock(&self.kvm_lock, site!("kvm_create_vm:kvm_lock"));
+        self.heap.store(vm.kvm, VM_LIST, 1, Access::Plain, site!("kvm_create_vm:vm_list"));
+        Some(vm)
+    }
+
+    /// A VM of the set-up: slot, mappings, caches and nested mmus as asked, a count for each file.
+    pub(crate) fn make_vm(&self, id: VmId) {
+        let vm = self.kvm_create_vm(id, MmId(0), false).expect("a creation that does not fail");
+        let files = self.fds.iter().filter(|fd| fd.vm == id.0 && self.is_held(**fd));
+        self.heap.init(vm.kvm, USERS_COUNT, files.count() as u64);
+        for fd in self.fds.iter().filter(|fd| fd.vm == id.0) {
+            if let FdKind::Vcpu(vcpu) = fd.kind
+                && self.is_held(*fd)
+            {
+                self.create_vcpu(vm, vcpu);
+            }
+        }
+        let set_up = &self.set_up;
+        match set_up.cache {
+            Cache::Never => {}
+            Cache::Filled => self.set_up_cache(vm.split_cache(), set_up.objects, set_up.objects),
+            Cache::UsedUp => self.set_up_cache(vm.split_cache(), set_up.objects, 0),
+        }
+        self.set_up_nested(vm, set_up.nested);
+        if set_up.slot {
+            self.heap.init(vm.kvm, MEMSLOT, self.new_slot(0));
+            if set_up.mapped {
+                self.set_up_mappings(vm);
+            }
+        }
+    }
+
+    /// `kvm_vm_ioctl_create_vcpu`, but for its file.
+    pub(crate) fn create_vcpu(&self, vm: &Vm<R>, vcpu: usize) {
+        let fresh = self.heap.alloc("kvm_vcpu", 1, Memory::Kmalloc, site!("kvm_vm_ioctl_create_vcpu"));
+        self.heap.store(
+            vm.kvm,
+            VCPUS + vcpu,
+            fresh,
+            Access::Ordered,
+            site!("kvm_vm_ioctl_create_vcpu:xa_store"),
+        );
+    }
+
+    /// `kvm_flush_shadow_all`.
+    pub(crate) fn kvm_flush_shadow_all(&self, vm: &Vm<R>) {
+        let generic = self.strategy.hold == Hold::Generic;
+        let _held = generic.then(|| vm.mmu_lock.write(site!("kvm_flush_shadow_all:mmu_lock")));
+        self.kvm_arch_flush_shadow_all(vm);
+    }
+
+    fn kvm_arch_alloc_vm(&self, id: VmId, mm: MmId) -> Vm<R> {
+        let kvm = self.heap.alloc("kvm", KVM_WORDS, Memory::Kmalloc, site!("kvm_arch_alloc_vm"));
+        self.heap.init(kvm, USERS_COUNT, 1);
+        self.heap.init(kvm, CHUNK, self.set_up.objects);
+        self.heap.init(self.reach, id.0, 1);
+        Vm {
+            id,
+            mm,
+            kvm,
+            mmu_lock: MmuLock::new(self.variant.has_rwlock()),
+            slots_lock: R::new_lock("kvm->slots_lock", LockClass::Mutex),
+            slots_arch_lock: R::new_lock("kvm->slots_arch_lock", LockClass::Mutex),
+            config_lock: R::new_lock("kvm->arch.config_lock", LockClass::Mutex),
+            srcu: R::new_srcu("kvm->srcu"),
+        }
+    }
+
+    fn kvm_arch_init_vm(&self, vm: &Vm<R>) {
+        self.kvm_init_stage2_mmu(vm.mmu());
+        self.kvm_init_nested(vm);
+    }
+
+    fn kvm_destroy_vm(&self, vm: &Vm<R>) {
+        let _inside = R::inside("kvm_destroy_vm");
+        let heap = &self.heap;
+        if self.debugfs {
+            heap.store(self.dentries, vm.id.0, 0, Access::Marked, site!("kvm_destroy_vm_debugfs"));
+            R::synchronize_srcu(&self.debugfs_srcu, site!("kvm_destroy_vm_debugfs:synchronize"));
+        }
+        {
+            let _vms = R::lock(&self.kvm_lock, site!("kvm_destroy_vm:kvm_lock"));
+            heap.store(vm.kvm, VM_LIST, 0, Access::Plain, site!("kvm_destroy_vm:vm_list"));
+        }
+        self.mmu_notifier_unregister(vm);
+        self.kvm_arch_destroy_vm(vm);
+        self.kvm_free_memslots(vm);
+        R::might_sleep(site!("cleanup_srcu_struct"));
+        heap.free(vm.kvm, site!("kvm_arch_free_vm"));
+        self.mmdrop(self.mm(vm.mm));
+    }
+
+    fn kvm_arch_destroy_vm(&self, vm: &Vm<R>) {
+        let _inside = R::inside("kvm_arch_destroy_vm");
+        if self.variant.uninit_again {
+            self.kvm_uninit_stage2_mmu(vm, Caller::Destroy);
+        } else if self.strategy.cache == Part::Defer && self.variant.split_cache {
+            self.kvm_mmu_free_memory_cache(vm.split_cache());
+        }
+        self.kvm_destroy_vcpus(vm);
+        match self.variant.arch {
+            Arch::Arm64 => {
+                if self.variant.nested == Nested::Pointers || self.strategy.nested == Part::Defer {
+                    self.kvm_destroy_nested(vm);
+                }
+            }
+            Arch::Riscv => {}
+            Arch::Loongarch | Arch::Mips => self.destroy_plain_table(vm),
+        }
+    }
+
+    fn kvm_destroy_vcpus(&self, vm: &Vm<R>) {
+        for place in VCPUS..VCPUS + MAX_VCPUS {
+            let vcpu = self.heap.load(vm.kvm, place, Access::Plain, site!("kvm_destroy_vcpus"));
+            if vcpu != 0 {
+                self.heap.free(vcpu, site!("kvm_vcpu_destroy"));
+                self.heap.store(vm.kvm, place, 0, Access::Plain, site!("kvm_destroy_vcpus:xa_erase"));
+            }
+        }
+    }
+}

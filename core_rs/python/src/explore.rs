@@ -1,0 +1,305 @@
+//! Explorations and replays of schedules, as dicts and lists that `pyworkbench/explore.py` gives names to.
+//!
+//! Guarantee: an exploration that a signal, or its progress function, stops answers with what it has found so far.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use explore::{Answer, Bounds, Checks, Finding, How, Line, Progress, Settings, Verdict};
+use kvm::{Case, Scenario, Strategy, Variant};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use runtime::scheduled::{Calls, Execution, Program, record_calls};
+
+use crate::dicts::{dict, list};
+use crate::enter::{enter, enter_long, enter_until_signal};
+use crate::errors::Error;
+
+/// Explores a scenario under a variant and a strategy.
+///
+/// `progress(executions, frontier, elapsed_s)` is called about ten times a second; when it answers `False`, the
+/// exploration stops, and what it raises is raised.
+#[pyfunction]
+#[pyo3(name = "explore", signature = (*, scenario, variant, strategy, search, seed, preemptions, actions, executions, time_s, checkers, within, stop_at_first, minimise, progress))]
+pub(crate) fn explore_case<'py>(
+    py: Python<'py>,
+    scenario: &str,
+    variant: &str,
+    strategy: &str,
+    search: &str,
+    seed: u64,
+    preemptions: Option<usize>,
+    actions: Option<usize>,
+    executions: Option<u64>,
+    time_s: Option<f64>,
+    checkers: Option<Vec<String>>,
+    within: Vec<usize>,
+    stop_at_first: bool,
+    minimise: u64,
+    progress: Option<Py<PyAny>>,
+) -> Result<Bound<'py, PyDict>, Error> {
+    let case = Case::new(scenario.parse()?, variant.parse()?, strategy.parse()?)?;
+    let time = time_s.map(|time_s| {
+        Duration::try_from_secs_f64(time_s)
+            .map_err(|error| Error::Input(format!("time_s {time_s} is no time in seconds: {error}")))
+    });
+    let least = Bounds::default();
+    let bounds = Bounds {
+        preemptions,
+        actions: actions.unwrap_or(least.actions),
+        executions,
+        time: time.transpose()?,
+    };
+    let how = How::named(search, seed)?;
+    let settings = Settings { how, within, bounds, checks: checks(checkers)?, stop_at_first, minimise };
+    let explored = case.clone();
+    let (verdict, ladders) = enter_until_signal(py, move |stop| {
+        let mut raised = None;
+        let mut report = |now: &Progress| {
+            let Some(progress) = &progress else { return };
+            let arguments = (now.counts.executions, now.frontier, now.counts.elapsed.as_secs_f64());
+            let goes_on = Python::attach(|py| {
+                let answer = progress.call1(py, arguments)?;
+                Ok::<_, PyErr>(!answer.bind(py).is(pyo3::types::PyBool::new(py, false)))
+            });
+            if !matches!(goes_on, Ok(true)) {
+                stop.store(true, Ordering::Relaxed);
+                raised = goes_on.err();
+            }
+        };
+        let verdict = explore::explore(&explored, &settings, stop, &mut report)?;
+        if let Some(error) = raised {
+            return Err(Error::Python(error));
+        }
+        let ladders: Vec<_> = verdict
+            .findings
+            .iter()
+            .map(|finding| Told::again(&explored, finding, &settings.checks))
+            .collect();
+        Ok((verdict, ladders))
+    })?;
+    Ok(describe(py, &case, verdict, ladders)?)
+}
+
+/// Cuts the executions of a case into parts that can be explored apart: the first choices of each.
+#[pyfunction]
+#[pyo3(signature = (*, scenario, variant, strategy, depth))]
+pub(crate) fn subtrees(
+    py: Python<'_>,
+    scenario: &str,
+    variant: &str,
+    strategy: &str,
+    depth: usize,
+) -> Result<Vec<Vec<usize>>, Error> {
+    let case = Case::new(scenario.parse()?, variant.parse()?, strategy.parse()?)?;
+    enter_long(py, move |_| Ok::<_, Error>(explore::search::subtrees(&case, depth)))
+}
+
+/// Runs a schedule, by its text, on the case that it names: what it shows, and who did what.
+#[pyfunction]
+#[pyo3(signature = (schedule, *, every_action))]
+pub(crate) fn replay_schedule<'py>(
+    py: Python<'py>,
+    schedule: &str,
+    every_action: bool,
+) -> Result<Bound<'py, PyDict>, Error> {
+    let schedule: explore::Schedule = schedule.parse()?;
+    let case: Case = schedule.program.parse()?;
+    let played = case.clone();
+    let replayed = enter(py, move || {
+        let (replayed, calls) = record_calls(|| explore::replay(&played, &schedule, &Checks::default()));
+        let replayed = replayed?;
+        let told = |finding: &Finding| Told::of(&replayed.execution, &calls, finding, every_action);
+        let ladders: Vec<_> = replayed.findings.iter().map(told).collect();
+        Ok::<_, Error>((
+            replayed.findings,
+            ladders,
+            replayed.execution.actions.len(),
+            replayed.execution.threads,
+        ))
+    })?;
+    let (findings, ladders, actions, threads) = replayed;
+    let of_case = of_case(py, &case)?;
+    of_case.set_item("actions", actions)?;
+    of_case.set_item("findings", describe_findings(py, findings, ladders, &threads)?)?;
+    of_case.set_item("threads", threads)?;
+    Ok(of_case)
+}
+
+/// Why a strategy, or what a scenario sets up, has no meaning under a variant; none if it has.
+#[pyfunction]
+#[pyo3(signature = (*, scenario, variant, strategy))]
+pub(crate) fn does_not_apply(scenario: &str, variant: &str, strategy: &str) -> Result<Option<String>, Error> {
+    let (scenario, variant, strategy) = (scenario.parse()?, variant.parse::<Variant>()?, strategy.parse()?);
+    match Case::new(scenario, variant, strategy) {
+        Ok(_) => Ok(None),
+        Err(kvm::Error::NotApplicable { reason, .. } | kvm::Error::SetUp(reason)) => Ok(Some(reason)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What has a name: scenarios, variants and strategies; `kernels` are the variants of the verdict matrix.
+#[pyfunction]
+pub(crate) fn named_cases(py: Python<'_>) -> Result<Bound<'_, PyDict>, Error> {
+    Ok(dict!(py,
+        scenarios: list(Scenario::named(), |one| dict!(py,
+            text: one.to_string(), name: one.name, about: one.about,
+        ))?,
+        kernels: Variant::KERNELS.map(|one| one.name),
+        variants: Variant::all().map(|one| one.name).collect::<Vec<_>>(),
+        calls: kvm::CALLS.to_vec(),
+        strategies: Strategy::named().into_iter().map(|one| one.name).collect::<Vec<_>>(),
+    )?)
+}
+
+/// The legal orders of a scenario's steps, up to `limit`, and whether these are all.
+#[pyfunction]
+#[pyo3(signature = (scenario, *, limit))]
+pub(crate) fn orderings<'py>(
+    py: Python<'py>,
+    scenario: &str,
+    limit: usize,
+) -> Result<(Vec<Bound<'py, PyDict>>, bool), Error> {
+    let scenario: Scenario = scenario.parse()?;
+    let (orders, complete) = enter_long(py, move |stop| {
+        let mut all = kvm::orderings(&scenario).take_while(|_| !stop.load(Ordering::Relaxed));
+        let first = all.by_ref().take(limit);
+        let with_scenario = |order: kvm::Ordering| Ok((order.scenario(&scenario)?, order));
+        let orders: Vec<_> = first.map(with_scenario).collect::<Result<_, Error>>()?;
+        let complete = all.next().is_none();
+        Ok::<_, Error>((orders, complete))
+    })?;
+    let orders = list(orders, |(scenario, order)| {
+        let vms: BTreeSet<_> = order.paths.iter().map(|path| path.vm).collect();
+        dict!(py,
+            order: order.to_string(),
+            scenario: scenario.name,
+            vms: list(vms, |vm| dict!(py,
+                vm: vm + 1, flushes: order.flushes(vm), may_overlap: order.may_overlap(vm),
+            ))?,
+            paths: list(order.paths, |path| dict!(py,
+                vm: path.vm + 1, path: path.kind.name(), task: path.task, step: path.step,
+                flushes: path.flushes, overlaps: path.overlaps,
+            ))?,
+        )
+    })?;
+    Ok((orders, complete))
+}
+
+fn checks(checkers: Option<Vec<String>>) -> Result<Checks, Error> {
+    let Some(names) = checkers else { return Ok(Checks::default()) };
+    let checkers = names.iter().map(|name| name.parse()).collect::<Result<_, explore::Error>>()?;
+    Ok(Checks { checkers, ..Checks::default() })
+}
+
+/// What the execution that shows a finding tells of it.
+#[derive(Default)]
+struct Told {
+    /// Its ladder, as text and line by line.
+    text: String,
+    lines: Vec<Line>,
+    /// Of each of its steps, inside which functions it is, innermost first.
+    chains: Vec<Vec<&'static str>>,
+}
+
+impl Told {
+    /// Of the execution that the finding's schedule gives; nothing if that does not show it alone, as a lock order
+    /// that takes several executions.
+    fn again(case: &Case, finding: &Finding, checks: &Checks) -> Self {
+        let (replayed, calls) = record_calls(|| explore::replay(case, &finding.schedule, checks));
+        let Ok(replayed) = replayed else { return Self::default() };
+        let like = replayed.finding_like(finding);
+        like.map_or_else(Self::default, |like| Self::of(&replayed.execution, &calls, like, false))
+    }
+
+    fn of(execution: &Execution, calls: &Calls, finding: &Finding, every_action: bool) -> Self {
+        let chain = |step: &explore::Step| {
+            let is_taken = step.action < execution.actions.len();
+            if is_taken { calls.chain(execution, step.action) } else { Vec::new() }
+        };
+        Self {
+            text: explore::ladder(execution, finding, every_action),
+            lines: explore::lines(execution, finding, every_action),
+            chains: finding.steps.iter().map(chain).collect(),
+        }
+    }
+}
+
+fn of_case<'py>(py: Python<'py>, case: &Case) -> PyResult<Bound<'py, PyDict>> {
+    let scenario = case.scenario();
+    dict!(py,
+        program: case.name(),
+        scenario: &scenario.name,
+        scenario_text: scenario.to_string(),
+        guest_pages: scenario.set_up.pages,
+        variant: case.variant().name,
+        strategy: &case.strategy().name,
+    )
+}
+
+fn describe<'py>(
+    py: Python<'py>,
+    case: &Case,
+    verdict: Verdict,
+    ladders: Vec<Told>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = of_case(py, case)?;
+    let why = match &verdict.answer {
+        Answer::Exhausted(why) => Some(why.to_string()),
+        Answer::Proved | Answer::Bug => None,
+    };
+    dict.set_item("answer", verdict.name())?;
+    dict.set_item("why", why)?;
+    dict.set_item("complete", verdict.complete)?;
+    let first_kinds: Vec<_> = verdict.first_kinds.iter().map(|kind| kind.name()).collect();
+    dict.set_item("first_kinds", first_kinds)?;
+    let counts = verdict.counts;
+    dict.set_item("executions", counts.executions)?;
+    dict.set_item("classes", counts.complete)?;
+    dict.set_item("redundant", counts.redundant)?;
+    dict.set_item("cut", counts.cut)?;
+    dict.set_item("actions", counts.actions)?;
+    dict.set_item("longest", counts.longest)?;
+    dict.set_item("elapsed_s", counts.elapsed.as_secs_f64())?;
+    let scope = verdict.scope;
+    dict.set_item("findings", describe_findings(py, verdict.findings, ladders, &scope.threads)?)?;
+    dict.set_item("threads", scope.threads)?;
+    dict.set_item("search", scope.search)?;
+    dict.set_item("bounds", scope.bounds.to_string())?;
+    dict.set_item("checkers", scope.checkers.iter().map(|name| name.as_str()).collect::<Vec<_>>())?;
+    dict.set_item("memory", scope.memory)?;
+    Ok(dict)
+}
+
+fn describe_findings<'py>(
+    py: Python<'py>,
+    findings: Vec<Finding>,
+    ladders: Vec<Told>,
+    threads: &[String],
+) -> PyResult<Vec<Bound<'py, PyDict>>> {
+    list(findings.into_iter().zip(ladders), |(finding, told)| {
+        let chains = told.chains.into_iter().chain(std::iter::repeat(Vec::new()));
+        dict!(py,
+            kind: finding.kind.name(),
+            harm: finding.kind.is_harm(),
+            schedule: finding.schedule.to_string(),
+            switches: finding.schedule.switches(),
+            object: finding.object,
+            what: finding.what,
+            steps: list(finding.steps.into_iter().zip(chains), |(step, inside)| dict!(py,
+                role: step.role.name(), thread: step.thread, site: step.site, action: step.action, inside: inside,
+            ))?,
+            first_execution: finding.first_execution,
+            executions: finding.executions,
+            ladder: told.text,
+            lines: list(told.lines, |line| dict!(py,
+                action: line.action,
+                thread: threads.get(line.thread),
+                function: line.function,
+                text: line.text,
+                note: line.note,
+            ))?,
+        )
+    })
+}

@@ -1,0 +1,40 @@
+//! What can be executed again and again.
+
+use super::{NamedThread, ObjectInfo};
+
+/// Threads over a set-up, made afresh for each execution.
+///
+/// Guarantee asked of an implementation: two instances differ in nothing that an action can tell. The order in
+/// which things were allocated, or their addresses, must not matter.
+pub trait Program: Sync {
+    /// What it is, with all that distinguishes it from others.
+    fn name(&self) -> String;
+
+    /// Makes the set-up, outside a run, and the threads.
+    fn start(&self) -> Instance;
+
+    /// Whether an object that was allocated may be there when all is over: it is no leak then. Programs that
+    /// know better at the end of each execution answer `true`, and tell of leaks as [`Violation`]s.
+    fn lives_on(&self, _object: &ObjectInfo) -> bool {
+        false
+    }
+}
+
+/// A program that is ready to run.
+pub struct Instance {
+    /// The threads.
+    pub threads: Vec<NamedThread>,
+    /// Looks at the end of a finished execution, outside the run, and says what is wrong with it.
+    pub end: Box<dyn FnOnce() -> Vec<Violation>>,
+}
+
+/// A rule about the end of an execution that is broken, which is harm.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Violation {
+    /// The rule, by a short name such as `leak`.
+    pub rule: &'static str,
+    /// What it is broken for, by its name.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+}

@@ -1,0 +1,319 @@
+"""Explorations, as Python and the command line see them. What verdicts follow from is tested beside the model."""
+
+import json
+import pickle
+import re
+import signal
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from pyworkbench import (
+    InputError,
+    Verdict,
+    explore,
+    orderings,
+    replay_schedule,
+    scenarios,
+    strategies,
+    variants,
+    verdict_matrix,
+)
+
+from .test_cli import pwb
+
+RACE = "flush-race-filled"
+TEXT = "setup cache=filled; task T1: exit; task T2 fds=vm: close vm"
+
+
+@pytest.fixture(scope="module")
+def bug() -> Verdict:
+    """The race of May 2026, unfixed."""
+    return explore(RACE)
+
+
+def test_the_unfixed_race_is_a_bug_that_names_object_schedule_and_both_sides(bug: Verdict) -> None:
+    assert bug.answer == "Bug"
+    assert bug.bug is not None
+    assert bug.bug.kind in {"double-free", "use-after-free"}
+    assert bug.bug.object == "kvm.arch.split_page_cache.objects"
+    assert {step["thread"] for step in bug.bug.steps} == {"T1", "T2"}
+    assert not bug.complete
+    assert "kvm_mmu_free_memory_cache" in str(bug)
+    assert bug.bug.schedule in str(bug)
+
+
+def test_a_fixed_race_is_proved_and_says_for_what() -> None:
+    verdict = explore(RACE, strategy="claim-under-lock")
+    assert (verdict.answer, verdict.complete, verdict.bug, verdict.schedule) == ("Proved", True, None, None)
+    assert verdict.classes > 1
+    scope = verdict.scope
+    assert (scope["variant"], scope["strategy"], scope["walker"]) == ("arm64-7.3", "claim-under-lock", "upstream")
+    assert scope["threads"] == ("T1", "T2")
+    assert scope["guest_pages"] == 1
+    assert scope["scenario_text"].splitlines()[1:] == ["task T1: exit", "task T2 fds=vm: close vm"]
+    assert scope["memory"] == "sequential consistency"
+    assert len(scope["checkers"]) == 7
+
+
+def test_the_same_exploration_gives_the_same_answer(bug: Verdict) -> None:
+    def facts(verdict: Verdict) -> object:
+        return verdict.answer, verdict.executions, verdict.actions, verdict.schedule, verdict.frame().to_dict("records")
+
+    assert facts(explore(RACE)) == facts(bug)
+    looked = [explore(RACE, search="random", seed=7, executions=5000) for _ in range(2)]
+    assert facts(looked[0]) == facts(looked[1])
+
+
+def test_a_text_and_a_strategy_of_parts_are_what_their_names_stand_for(bug: Verdict) -> None:
+    own = explore(TEXT, strategy="hold=nobody cache=inside")
+    assert own.bug is not None
+    assert bug.bug is not None
+    assert (own.bug.kind, own.bug.object) == (bug.bug.kind, bug.bug.object)
+    again = replay_schedule(own.bug.schedule)
+    assert again.bug is not None
+    assert (again.bug.kind, again.bug.object) == (own.bug.kind, own.bug.object)
+
+
+def test_every_finding_is_shown_again_by_its_schedule(bug: Verdict) -> None:
+    for finding in bug.findings:
+        again = replay_schedule(finding.schedule)
+        assert any((one.kind, one.object) == (finding.kind, finding.object) for one in again.findings), finding
+
+
+def test_every_action_is_in_the_ladder_when_asked_for(bug: Verdict) -> None:
+    assert bug.schedule is not None
+    short, whole = (replay_schedule(bug.schedule, every_action=every) for every in (False, True))
+    assert short.bug is not None
+    assert whole.bug is not None
+    assert len(short.bug.lines) < 20 < len(whole.bug.lines)
+
+
+def test_a_budget_that_ends_is_never_a_proof() -> None:
+    for how in ({"executions": 3}, {"time_s": 0.0}, {"search": "random", "executions": 20}, {"actions": 20}):
+        verdict = explore(RACE, strategy="claim-under-lock", **how)
+        assert (verdict.answer, verdict.complete) == ("Exhausted", False), how
+        assert verdict.why
+
+
+def test_progress_that_answers_false_stops_and_what_it_raises_is_raised() -> None:
+    calls: list[tuple[int, int, float]] = []
+
+    def stop(executions: int, frontier: int, elapsed_s: float) -> bool:
+        calls.append((executions, frontier, elapsed_s))
+        return False
+
+    verdict = explore(RACE, strategy="claim-under-lock", search="dfs", progress=stop)
+    assert (verdict.answer, verdict.why, len(calls)) == ("Exhausted", "stopped", 1)
+    assert calls[0][0] > 0
+
+    def fail(*_: float) -> None:
+        raise RuntimeError("from progress")
+
+    with pytest.raises(RuntimeError, match="from progress"):
+        explore(RACE, strategy="claim-under-lock", search="dfs", progress=fail)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"scenario": "flush-rice"}, "flush-race"),
+        ({"scenario": RACE, "variant": "arm64-7.4"}, "arm64-7.3"),
+        ({"scenario": RACE, "strategy": "hope"}, "claim-under-lock"),
+        ({"scenario": RACE, "search": "luck"}, "dpor"),
+        ({"scenario": RACE, "checkers": ["memori"]}, "memory"),
+        ({"scenario": RACE, "search": "random"}, "executions or time_s"),
+        ({"scenario": RACE, "time_s": -1.0}, "time_s -1"),
+        ({"scenario": RACE, "variant": "mips-7.3"}, "no split cache"),
+    ],
+)
+def test_a_wrong_name_is_one_error_that_says_what_would_be_right(arguments: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        explore(**arguments)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ("hello", "is no schedule"),
+        ("pwb9:flush-race arm64-7.3 none:0", "version"),
+        ("pwb1:flush-race none:0", "does not consist of"),
+        (f"pwb1:{RACE} arm64-7.3 claim-under-lock:0x1000", "does not fit"),
+        (f"pwb1:{RACE} arm64-7.3 claim-under-lock:7", "does not fit"),
+    ],
+)
+def test_a_schedule_that_cannot_be_run_says_why(schedule: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        replay_schedule(schedule)
+    code, out, err = pwb("explore", "--replay", schedule)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_what_has_a_name_is_listed() -> None:
+    assert RACE in scenarios()
+    assert variants()[:5] == ["arm64-6.12", "arm64-7.3", "riscv-7.3", "loongarch-7.3", "mips-7.3"]
+    assert strategies()[0] == "none"
+    code, out, err = pwb("explore", "--list")
+    assert (code, err) == (0, "")
+    assert all(name in out for name in [*scenarios(), *variants(), *strategies()])
+
+
+def test_the_matrix_has_a_row_for_every_cell_with_a_reason_where_there_is_no_verdict() -> None:
+    named = ["none", "lock-flush-naive", "claim-under-lock"]
+    matrix = verdict_matrix([RACE], variants=["arm64-7.3", "mips-7.3"], strategies=named)
+    assert matrix["verdict"].tolist() == ["Bug", "Bug", "Proved", "n/a", "n/a", "n/a"]
+    assert matrix["kinds"][1] == "deadlock"
+    assert matrix["complete"][:3].all()
+    assert matrix["what"][3:].str.contains("mips-7.3").all()
+    single = explore(RACE, stop_at_first=False)
+    assert matrix["kinds"][0].split(", ") == list(single.first_kinds)
+    assert (matrix["classes"][0], matrix["schedule"][0]) == (single.classes, single.schedule)
+
+
+def test_the_matrix_of_other_processes_is_the_same() -> None:
+    matrix = partial(verdict_matrix, [RACE], variants=["arm64-7.3"], strategies=["none", "claim-under-lock"])
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        there = matrix(executor=executor)
+    here = matrix()
+    assert there.drop(columns="elapsed_s").equals(here.drop(columns="elapsed_s"))
+    with pytest.raises(InputError, match="way: not an argument of explore"):
+        verdict_matrix([RACE], way="dpor")
+
+
+SET = "setup cache=filled; task T1 fds=vm: close vm, exit; task T2 fds=vm: close vm"
+
+
+def test_orders_say_who_tears_down_and_whether_two_may_at_once() -> None:
+    orders = orderings(SET)
+    assert orders.attrs["complete"]
+    # T1 exits last of its own steps; T2's close may come before, between or after them.
+    assert sorted(orders["order"]) == [
+        "T1 close vm; T1 exit; T2 close vm",
+        "T1 close vm; T2 close vm; T1 exit",
+        "T2 close vm; T1 close vm; T1 exit",
+    ]
+    by_order = orders.set_index("order")
+    assert (orders["flushes"] == 1).all()
+    # Where T1 drops the last reference itself, its exit comes after it.
+    assert by_order["may_overlap"].tolist() == [True, True, False]
+    assert by_order["paths"].iloc[2] == "kvm_destroy_vm by T1, (exit_mmap by T1)"
+    few = orderings(SET, limit=2)
+    assert (len(few), few.attrs["complete"]) == (2, False)
+
+
+def test_an_order_that_may_overlap_is_a_bug_and_one_that_may_not_is_proved() -> None:
+    cells: list[int] = []
+    orders = orderings(SET, prove=3, progress=lambda _, total: cells.append(total))
+    assert set(cells) == {2}  # the two that may overlap are one scenario
+    assert orders["verdict"].tolist() == ["Bug", "Bug", "Proved"]
+    first = replay_schedule(orders["schedule"][0])
+    assert first.bug is not None
+    assert first.bug.object == "kvm.arch.split_page_cache.objects"
+    fixed = orderings(SET, prove=1, strategy="claim-under-lock")
+    assert fixed["verdict"].tolist()[0] == "Proved"
+    assert fixed["verdict"][1:].isna().all()
+    with pytest.raises(InputError, match="way: not an argument of explore"):
+        orderings(SET, way="dpor")
+
+
+def test_the_command_prints_orders() -> None:
+    code, out, err = pwb("orderings", SET)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "3 orders; in 2 two flushes of a VM may overlap"
+    code, out, err = pwb("orderings", SET, "--prove", "1", "--json")
+    assert (code, err) == (0, "")
+    printed = [json.loads(line) for line in out.splitlines()]
+    assert [one["verdict"] for one in printed] == ["Bug", None, None]
+    code, out, err = pwb("orderings", "task T1 fds=vm: clse vm")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_parts_that_are_explored_apart_say_together_what_the_whole_says() -> None:
+    with ThreadPoolExecutor(2) as executor:
+        for strategy in ("claim-under-lock", "none"):
+            whole = explore(RACE, strategy=strategy, stop_at_first=False)
+            parts = explore(RACE, strategy=strategy, stop_at_first=False, executor=executor)
+            assert (parts.answer, parts.complete, set(parts.first_kinds)) == (
+                whole.answer,
+                True,
+                set(whole.first_kinds),
+            )
+            assert parts.classes >= whole.classes
+            assert {(one.kind, one.object) for one in parts.findings} == {
+                (one.kind, one.object) for one in whole.findings
+            }
+        first = [explore(RACE, executor=executor) for _ in range(2)]
+        with pytest.raises(InputError, match="only search dpor"):
+            explore(RACE, search="dfs", executor=executor)
+    assert first[0].schedule == first[1].schedule
+    assert (first[0].answer, first[0].complete) == ("Bug", False)
+
+
+def test_a_verdict_shows_itself_in_a_notebook_without_loading_anything(bug: Verdict) -> None:
+    assert repr(bug).startswith("<Verdict Bug ")
+    html = bug._repr_html_()
+    assert not re.search(r"""(src|href)=|url\(|<script|@import""", html)
+    assert bug.bug is not None
+    drawing = ET.fromstring(bug.bug.svg())  # noqa: S314 (drawn here)
+    texts = [element.text or "" for element in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    for line in bug.bug.lines:
+        assert any(line["text"] in text for text in texts)
+    assert bug.bug.frame()["thread"].isin(["T1", "T2"]).all()
+    copy = pickle.loads(pickle.dumps(bug))  # noqa: S301 (what was pickled here)
+    assert copy == bug
+
+
+def test_the_command_says_in_its_exit_code_which_answer_it_is(bug: Verdict) -> None:
+    code, out, err = pwb("explore", RACE, "--json")
+    assert (code, err) == (10, "")
+    printed = json.loads(out)
+    assert (printed["answer"], printed["schedule"]) == ("Bug", bug.schedule)
+    assert printed["findings"][0]["steps"]
+    code, out, err = pwb("explore", RACE, "--strategy", "claim-under-lock")
+    assert (code, err, out.splitlines()[0]) == (0, "", "Proved")
+    code, out, err = pwb("explore", RACE, "--strategy", "claim-under-lock", "--executions", "2")
+    assert (code, err, out.splitlines()[0]) == (11, "", "Exhausted (the bound on executions)")
+    assert pwb("explore")[0] == 2
+    assert pwb("explore", RACE, "--search", "luck")[0] == 2
+
+
+def test_the_command_replays_a_schedule(bug: Verdict) -> None:
+    assert bug.schedule is not None
+    code, out, err = pwb("explore", "--replay", bug.schedule)
+    assert (code, err) == (10, "")
+    assert "kvm_mmu_free_memory_cache" in out
+    code, out, err = pwb("explore", "--json", "--replay", f"pwb1:{RACE} arm64-7.3 none:0")
+    assert (code, err) == (1, "")
+    assert not any(one["harm"] for one in json.loads(out)["findings"])
+
+
+def test_the_command_prints_the_matrix() -> None:
+    how = ["matrix", RACE, "--variant", "arm64-7.3", "--strategy", "none", "--strategy", "lock-flush-naive"]
+    code, out, err = pwb(*how)
+    assert (code, err) == (0, "")
+    assert re.search(r"lock-flush-naive\s+Bug\s+deadlock", out)
+    code, out, err = pwb(*how, "--json")
+    assert (code, err) == (0, "")
+    assert [json.loads(line)["verdict"] for line in out.splitlines()] == ["Bug", "Bug"]
+    assert json.loads(out.splitlines()[1])["kinds"] == ["deadlock"]
+
+
+def test_ctrl_c_answers_with_what_is_known() -> None:
+    script = f"""
+from pyworkbench import explore
+said = []
+progress = lambda *_: said or said.append(print("exploring", flush=True))
+verdict = explore("{RACE}", strategy="claim-under-lock", search="random", time_s=250, progress=progress)
+print(verdict.answer, verdict.why, verdict.executions > 0)
+"""
+    run = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "exploring\n"
+    run.send_signal(signal.SIGINT)
+    assert run.communicate() == ("Exhausted stopped True\n", "")
+    assert run.returncode == 0

@@ -114,6 +114,7 @@ def test_a_report_that_is_cut_says_so(tmp_path: Path) -> None:
         ("console.txt.gz", CONSOLE.read_bytes()[:4000], "breaks off"),
         ("console.txt", b"Dear reader,\n", "not a kernel's log"),
     ],
+    ids=["empty", "binary", "gzip that is cut", "letter"],
 )
 def test_bad_input_is_one_line_that_names_the_file(tmp_path: Path, name: str, content: bytes, cause: str) -> None:
     file = tmp_path / name

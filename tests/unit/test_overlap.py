@@ -84,10 +84,11 @@ def test_the_text_shows_a_ladder_for_each_flush_and_the_cache_freed_inside_benea
     [
         ("trace.txt", b"", "it is empty"),
         ("trace.txt", b"\x7fELF\x02\x01\x00\x00", "binary"),
-        ("trace.txt.gz", gzip.compress(b"x" * 9999)[:30], "gzip"),
+        ("trace.txt.gz", gzip.compress(b"x" * 9999, mtime=0)[:30], "gzip"),
         ("ops.jsonl", b'{"i":0,"t1":"1.0', "cut"),
         ("letter.txt", b"Dear reader,\n", "not an ftrace text"),
     ],
+    ids=["empty", "binary", "gzip that is cut", "JSON that is cut", "letter"],
 )
 def test_bad_input_is_one_line_that_names_the_file(tmp_path: Path, name: str, content: bytes, cause: str) -> None:
     file = tmp_path / name

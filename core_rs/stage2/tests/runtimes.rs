@@ -150,7 +150,7 @@ struct Watched<'a> {
 
 impl Policy for Watched<'_> {
     fn choose(&mut self, enabled: &[Action], taken: &[Action]) -> Option<usize> {
-        self.vm.check_in_flight();
+        Scheduled::observe(|| self.vm.check_in_flight());
         self.walk.choose(enabled, taken)
     }
 }

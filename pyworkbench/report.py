@@ -65,8 +65,9 @@ def run_notebook(path: Path, parameters: Mapping[str, Any], out: Path) -> None:
                 dict(parameters),
                 cwd=path.resolve().parent,
                 progress_bar=False,
-                # Sockets in a folder instead of ports: notebooks that run side by side cannot take one another's.
-                config=Config({"KernelManager": {"transport": "ipc"}}),
+                # Sockets in a folder of its own instead of ports: notebooks that run side by side cannot take one
+                # another's. (`ip` is the beginning of their names; by default it is the same for all in one folder.)
+                config=Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}}),
             )
         except (PapermillExecutionError, DeadKernelError) as error:
             kept.write_bytes(executed.read_bytes())

@@ -51,6 +51,13 @@ def test_a_parameter_that_fits_replaces_the_default(tmp_path: Path) -> None:
     assert "[8] a 1" in (tmp_path / "report.html").read_text()
 
 
+def test_a_kernel_has_its_sockets_for_itself(tmp_path: Path) -> None:
+    # Notebooks of one folder that run at the same time would take one another's.
+    path = notebook(tmp_path, "import os", "print('beside:', os.listdir())")
+    run_notebook(path, {}, tmp_path / "report.html")
+    assert "beside: ['made.ipynb']" in (tmp_path / "report.html").read_text().replace("&#39;", "'")
+
+
 def test_a_parameters_cell_with_anything_but_literals_is_an_error(tmp_path: Path) -> None:
     path = notebook(tmp_path, parameters="import os")
     with pytest.raises(InputError, match="'import os' in the parameters cell"):

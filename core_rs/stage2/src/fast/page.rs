@@ -79,7 +79,7 @@ impl<R: Runtime> Inner<R> {
             return false;
         }
         let Some(at) = self.at_hand(env, ipa, size) else { return false };
-        let entries = self.count(at.page) - 1;
+        let entries = self.count(at.page).saturating_sub(1);
         if at.old == 0 || entries == 1 {
             return at.old == 0 && entries > 0;
         }

@@ -7,6 +7,7 @@
 
 mod address;
 mod arrays;
+mod calls;
 mod capture;
 mod console;
 mod dicts;

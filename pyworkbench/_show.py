@@ -45,7 +45,7 @@ def exploring() -> Iterator[Callable[[int, int, float], None]]:
 
 
 def show_matrix(matrix: pd.DataFrame, *, ladders: bool) -> None:
-    """Prints a table for each scenario, a row a cell; below it, what has no meaning there and why, and bugs' ladders."""
+    """Prints a table for each scenario, a row a cell; below it, what has no meaning there and why, and ladders."""
     console = Console()
     for scenario, rows in matrix.groupby("scenario", sort=False):
         table = Table(title=str(scenario), title_justify="left", box=box.SIMPLE, padding=0)
@@ -73,7 +73,8 @@ def show_matrix(matrix: pd.DataFrame, *, ladders: bool) -> None:
             of = "every strategy" if every else ", ".join(without)
             console.print(f"n/a {variant}, {of}: {why.removeprefix(variant).strip()}", style="dim", highlight=False)
         for row in judged[judged["verdict"] == "Bug"].to_dict("records") if ladders else []:
-            print(f"\n{row['variant']}, {row['strategy']}: {row['what']}\n\n{row['ladder']}\nreplay: {row['schedule']}")
+            about = f"{row['variant']}, {row['strategy']}: {row['what']}"
+            console.out(f"\n{about}\n\n{row['ladder']}\nreplay: {row['schedule']}", highlight=False)
 
 
 def show_orderings(orders: pd.DataFrame) -> None:

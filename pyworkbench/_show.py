@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from pyworkbench._live import exploring_text
 from pyworkbench.sweep import SUMMARY
 
 if TYPE_CHECKING:
@@ -38,26 +39,24 @@ def exploring() -> Iterator[Callable[[int, int, float], None]]:
     with Console(stderr=True).status("exploring") as status:
 
         def progress(executions: int, frontier: int, elapsed_s: float) -> None:
-            rate = executions / max(elapsed_s, 1e-9)
-            status.update(
-                f"{executions:,} executions, {rate:,.0f} a second, {frontier} open choices, {elapsed_s:.0f} s"
-            )
+            status.update(exploring_text(executions, frontier, elapsed_s))
 
         yield progress
 
 
-def show_matrix(matrix: pd.DataFrame) -> None:
-    """Prints a table for each scenario, a row a cell; why a strategy has no meaning stands in its row."""
+def show_matrix(matrix: pd.DataFrame, *, ladders: bool) -> None:
+    """Prints a table for each scenario, a row a cell; below it, what has no meaning there and why, and ladders."""
     console = Console()
     for scenario, rows in matrix.groupby("scenario", sort=False):
-        table = Table(title=str(scenario), box=box.SIMPLE, padding=0)
+        table = Table(title=str(scenario), title_justify="left", box=box.SIMPLE, padding=0)
         for name in ("variant", "strategy", "verdict"):
             table.add_column(name, no_wrap=True)
         table.add_column("harm that can come first, or why")
         table.add_column("classes", justify="right", no_wrap=True)
         before = None
-        for row in rows.to_dict("records"):
-            colour = _COLOURS.get(row["verdict"], "dim")
+        judged = rows[rows["verdict"] != "n/a"]
+        for row in judged.to_dict("records"):
+            colour = _COLOURS[row["verdict"]]
             said = row["kinds"] if row["verdict"] == "Bug" else row["what"]
             seen = "" if pd.isna(row["classes"]) else f"{row['classes']:,.0f}"
             mark = "" if row["verdict"] != "Bug" or row["complete"] else "+"  # more may come
@@ -65,7 +64,17 @@ def show_matrix(matrix: pd.DataFrame) -> None:
             before = row["variant"]
             verdict = f"[{colour}]{row['verdict']}[/{colour}]"
             table.add_row(variant, row["strategy"], verdict, "" if pd.isna(said) else said, seen + mark)
-        console.print(table)
+        console.print(table if len(judged) else f"{scenario}: no verdict")
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for row in rows[rows["verdict"] == "n/a"].to_dict("records"):
+            reasons.setdefault((row["variant"], row["what"]), []).append(row["strategy"])
+        for (variant, why), without in reasons.items():
+            every = len(without) == len(rows[rows["variant"] == variant])
+            of = "every strategy" if every else ", ".join(without)
+            console.print(f"n/a {variant}, {of}: {why.removeprefix(variant).strip()}", style="dim", highlight=False)
+        for row in judged[judged["verdict"] == "Bug"].to_dict("records") if ladders else []:
+            about = f"{row['variant']}, {row['strategy']}: {row['what']}"
+            console.out(f"\n{about}\n\n{row['ladder']}\nreplay: {row['schedule']}", highlight=False)
 
 
 def show_orderings(orders: pd.DataFrame) -> None:

@@ -33,7 +33,7 @@ from pyworkbench import (
 )
 from pyworkbench._options import takes_fields_of
 from pyworkbench.capture import Source
-from pyworkbench.explore import Search
+from pyworkbench.explore import RACES, Search
 from pyworkbench.sweep import SweepSpec, spec_of, sweep
 from pyworkbench.table import Walker
 
@@ -195,7 +195,10 @@ def explore_command(
 @app.command("matrix")
 def matrix_command(
     scenario: Annotated[
-        list[str] | None, typer.Argument(metavar="[SCENARIO]...", help="Names or texts; flush-race-filled if none.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[SCENARIO]...", help="Names or texts; the flush race, by what there is to free, if none."
+        ),
     ] = None,
     variant: Variants = None,
     strategy: Strategies = None,
@@ -203,6 +206,7 @@ def matrix_command(
     executions: Executions = None,
     time_s: Seconds = None,
     preemptions: Preemptions = None,
+    ladders: Annotated[bool, typer.Option("--ladders", help="Below the table, the ladder of every bug.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each cell.")] = False,
 ) -> None:
     """Give the verdict for every variant and strategy, with the kinds of harm that can come first."""
@@ -210,7 +214,7 @@ def matrix_command(
 
     with counting("exploring") as progress:
         matrix = verdict_matrix(
-            scenario or ["flush-race-filled"],
+            scenario or RACES,
             variants=variant,
             strategies=strategy,
             search=search,
@@ -224,7 +228,7 @@ def matrix_command(
             row = json.loads(line)
             print(json.dumps(row | {"kinds": row["kinds"].split(", ") if row["kinds"] else []}))
     else:
-        show_matrix(matrix)
+        show_matrix(matrix, ladders=ladders)
 
 
 @app.command("orderings")

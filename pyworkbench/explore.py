@@ -12,11 +12,13 @@ import os
 import threading
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyworkbench import _core
+from pyworkbench._live import counting, exploring
 from pyworkbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,6 +91,8 @@ class Verdict:
     """`Proved`: no execution does harm. `Bug`: `bug` shows one. `Exhausted`: the budget ended before either."""
     why: str | None
     """What ended an exploration that is `Exhausted`."""
+    says: str | None
+    """What an exhausted budget says beyond what was seen, such as PCT's bound."""
     complete: bool
     """Whether every execution up to equivalence was seen."""
     scenario: str
@@ -97,6 +101,10 @@ class Verdict:
     """Its text: the set-up, and what each task does."""
     guest_pages: int
     """How many pages the guest has."""
+    walker: str
+    """How the table is walked: `upstream`, unless the set-up says `walker=fast`."""
+    geometry: str
+    """The table's shape; explorations use small ones."""
     variant: str
     """The kernel's."""
     strategy: str
@@ -153,6 +161,8 @@ class Verdict:
         names = [
             "scenario_text",
             "guest_pages",
+            "walker",
+            "geometry",
             "variant",
             "strategy",
             "threads",
@@ -161,7 +171,7 @@ class Verdict:
             "checkers",
             "memory",
         ]
-        return {"walker": "upstream", **{name: getattr(self, name) for name in names}}
+        return {name: getattr(self, name) for name in names}
 
     def frame(self) -> pd.DataFrame:
         """The findings as a frame, a row each, without their ladders."""
@@ -177,7 +187,6 @@ class Verdict:
         ladder = [] if self.bug is None else self.bug.ladder.splitlines()
         return {
             **{name: getattr(self, name) for name in names},
-            "walker": "upstream",
             "schedule": self.schedule,
             "ladder": ladder,
             "findings": [one.as_json() for one in self.findings],
@@ -208,7 +217,9 @@ class Verdict:
         return [
             f"{self.executions} executions ({self.classes} whole, {self.redundant} redundant, {self.cut} cut), "
             f"{self.actions} actions, {self.elapsed_s:.2f} s; {seen}",
-            f"{self.scenario}, {self.variant}, strategy {self.strategy}, walker upstream",
+            *([self.says] if self.says else []),
+            f"{self.scenario}, {self.variant}, strategy {self.strategy}",
+            f"walker {self.walker}, {self.geometry}, guest pages: {self.guest_pages}",
             f"threads {', '.join(self.threads)}; search {self.search}; {self.bounds}",
             f"checkers {', '.join(self.checkers)}; {self.memory}",
         ]
@@ -280,7 +291,7 @@ def explore(
         minimise: executions that may be spent on a shorter schedule for the bug.
         executor: where parts of the executions are explored, apart and at the same time; here if not said.
         progress: called about ten times a second with executions, open choices and seconds; `False` stops. Not for
-            parts.
+            parts. In a notebook, if not said, a line shows them while it runs.
 
     Raises:
         InputError: a name or a text is wrong, or the strategy does not apply to the variant.
@@ -307,7 +318,8 @@ def explore(
         "minimise": minimise,
     }
     if executor is None:
-        return _verdict(within=[], progress=progress, **how)
+        with exploring() if progress is None else nullcontext(progress) as show:
+            return _verdict(within=[], progress=show, **how)
     if search != "dpor" or executions is not None:
         raise InputError("executor: only search dpor without a bound on executions can be done in parts")
     return _in_parts(executor, how)
@@ -431,8 +443,12 @@ def strategies() -> list[str]:
 _MATRIX = ["scenario", "variant", "strategy", "verdict", "kinds", "object", "what", "executions", "classes", "actions"]
 
 
+RACES = ("flush-race", "flush-race-filled", "flush-race-nested")
+"""The race by what flush finds to free: the first is for every kernel, the others for those that have such things."""
+
+
 def verdict_matrix(
-    scenarios: Iterable[str] = ("flush-race-filled",),
+    scenarios: Iterable[str] = RACES,
     *,
     variants: Iterable[str] | None = None,
     strategies: Iterable[str] | None = None,
@@ -445,11 +461,11 @@ def verdict_matrix(
     Ctrl-C ends it with what is known: the rows that were not explored say `Exhausted` (stopped).
 
     Args:
-        scenarios: names or texts.
+        scenarios: names or texts; the flush race, by what there is to free, if not said.
         variants: names; the kernels of the design's table if not said.
         strategies: names or parts; all named ones if not said.
         executor: where the combinations are explored; threads, as many as there are processors, if not said.
-        progress: called with done and all combinations.
+        progress: called with done and all combinations; in a notebook, if not said, a line shows them.
         how: what `explore` takes otherwise; unless said, every execution is seen, to know all `kinds` of harm that can
             come first.
 
@@ -458,7 +474,8 @@ def verdict_matrix(
         `what` of the bug, `executions`, `classes`, `actions`, `complete`, `elapsed_s`, `schedule`, `ladder`.
 
     Example:
-        >>> matrix = verdict_matrix(variants=["arm64-7.3", "mips-7.3"], strategies=["none", "claim-under-lock"])
+        >>> race = ["flush-race-filled"]
+        >>> matrix = verdict_matrix(race, variants=["arm64-7.3", "mips-7.3"], strategies=["none", "claim-under-lock"])
         >>> matrix["verdict"].tolist()
         ['Bug', 'Proved', 'n/a', 'n/a']
     """
@@ -475,7 +492,8 @@ def verdict_matrix(
         for variant in (_named()["kernels"] if variants is None else list(variants))
         for strategy in (_named()["strategies"] if strategies is None else list(strategies))
     ]
-    rows = _explore_all(cells, {"stop_at_first": False, **how}, executor, progress)
+    with counting() if progress is None else nullcontext(progress) as show:
+        rows = _explore_all(cells, {"stop_at_first": False, **how}, executor, show)
     columns = [*_MATRIX, "complete", "elapsed_s", "schedule", "ladder"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -499,7 +517,7 @@ def orderings(
             overlapping in every way but where one must have happened before the other.
         variant: for `prove`.
         strategy: for `prove`.
-        progress: called with done and all orders that are explored.
+        progress: called with done and all orders that are explored; in a notebook, if not said, a line shows them.
         how: for `prove`, what `explore` takes otherwise.
 
     Returns:
@@ -533,7 +551,8 @@ def orderings(
         # Orders that differ in no task's own steps, nor in what must come before what, are one scenario.
         texts = list(dict.fromkeys(row["scenario"] for row in rows[:prove]))
         cells = [(text, variant, strategy) for text in texts]
-        explored = dict(zip(texts, _explore_all(cells, how, None, progress), strict=True))
+        with counting() if progress is None else nullcontext(progress) as show:
+            explored = dict(zip(texts, _explore_all(cells, how, None, show), strict=True))
         names = ["verdict", "kinds", "what", "classes", "schedule", "ladder"]
         for row in rows[:prove]:
             row |= {name: explored[row["scenario"]].get(name) for name in names}

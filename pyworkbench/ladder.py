@@ -60,9 +60,10 @@ def svg(lines: Sequence[dict[str, Any]], *, title: str) -> str:
     ]
     for number, thread in enumerate(threads):
         colour = _COLOURS[number % len(_COLOURS)]
-        x = lefts[thread]
+        x, own = lefts[thread], f"T{number + 1}"
+        head = own if thread == own else f"{own} ({escape(thread)})"
         parts += [
-            f'<text x="{x:.0f}" y="24" font-weight="bold" fill="{colour}">T{number + 1} ({escape(thread)})</text>',
+            f'<text x="{x:.0f}" y="24" font-weight="bold" fill="{colour}">{head}</text>',
             f'<line x1="{x:.0f}" y1="34" x2="{x:.0f}" y2="{height - 8}" stroke="{colour}" stroke-width="2"/>',
         ]
     for number, (thread, text, note, is_function) in enumerate(rows):

@@ -56,9 +56,39 @@ def test_a_fixed_race_is_proved_and_says_for_what() -> None:
     assert (scope["variant"], scope["strategy"], scope["walker"]) == ("arm64-7.3", "claim-under-lock", "upstream")
     assert scope["threads"] == ("T1", "T2")
     assert scope["guest_pages"] == 1
+    assert scope["geometry"] == "16K pages, 16-bit IPA, levels 2 to 3, 2 entries a table"
     assert scope["scenario_text"].splitlines()[1:] == ["task T1: exit", "task T2 fds=vm: close vm"]
     assert scope["memory"] == "sequential consistency"
     assert len(scope["checkers"]) == 7
+
+
+def test_a_verdict_names_the_walker_and_the_table_that_the_scenario_sets_up() -> None:
+    fast = explore(f"setup walker=fast shape=deep; {TEXT.partition('; ')[2]}")
+    assert fast.walker == "fast"
+    assert "walker fast" in str(fast)
+    assert "levels 1 to 3" in fast.geometry
+    assert json.loads(json.dumps(fast.as_json()))["walker"] == "fast"
+    other = explore("flush-race", variant="mips-7.3")
+    assert (other.walker, other.geometry) == ("upstream", "a root and a level below it, 2 entries a table")
+
+
+def test_ladders_and_races_name_the_fields_of_kernel_objects(bug: Verdict) -> None:
+    assert bug.bug is not None
+    assert "kvm->arch.mmu.split_page_cache.nobjs is 0x0" in bug.bug.ladder
+    every = explore(RACE, stop_at_first=False)
+    for finding in [*bug.findings, *every.findings]:
+        assert not re.search(r"\bkvm\[\d", finding.ladder)
+    races = {one.object for one in every.findings if one.kind == "data-race"}
+    assert "kvm->arch.mmu.split_page_cache.objects" in races
+    assert "kvm" not in races
+
+
+def test_a_search_that_is_exhausted_says_what_its_bound_means() -> None:
+    verdict = explore(RACE, strategy="claim-under-lock", search="pct", executions=50)
+    assert verdict.says is not None
+    assert "probability" in verdict.says
+    assert verdict.says in str(verdict)
+    assert explore(RACE, strategy="claim-under-lock").says is None
 
 
 def test_the_same_exploration_gives_the_same_answer(bug: Verdict) -> None:
@@ -301,6 +331,31 @@ def test_the_command_prints_the_matrix() -> None:
     assert (code, err) == (0, "")
     assert [json.loads(line)["verdict"] for line in out.splitlines()] == ["Bug", "Bug"]
     assert json.loads(out.splitlines()[1])["kinds"] == ["deadlock"]
+
+
+def test_the_printed_matrix_ends_with_reasons_and_ladders_on_request() -> None:
+    how = ["matrix", RACE, "--strategy", "none", "--strategy", "slots-lock"]
+    code, out, err = pwb(*how, "--variant", "arm64-7.3", "--variant", "mips-7.3")
+    assert (code, err) == (0, "")
+    assert "n/a mips-7.3, none: has no split cache: cache=never would be right" in " ".join(out.split())
+    assert "T1  " not in out
+    code, out, err = pwb(*how, "--variant", "arm64-7.3", "--ladders")
+    assert (code, err) == (0, "")
+    replay = next(line for line in out.splitlines() if line.startswith("replay: "))
+    assert pwb("explore", "--replay", replay.removeprefix("replay: "))[0] == 10
+
+
+def test_a_notebook_shows_a_line_of_progress_that_is_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, bool]] = []
+
+    def display(data: dict[str, str], *, update: bool, **_: object) -> None:
+        shown.append((data["text/plain"], update))
+
+    monkeypatch.setattr("IPython.display.display", display)
+    monkeypatch.setattr("pyworkbench._live._in_notebook", lambda: True)
+    monkeypatch.setattr("pyworkbench._live._AFTER_S", 0.0)
+    verdict_matrix([RACE], variants=["arm64-7.3"], strategies=["none", "claim-under-lock"])
+    assert shown == [("explored 1 of 2", False), ("explored 2 of 2", True), ("", True)]
 
 
 def test_ctrl_c_answers_with_what_is_known() -> None:

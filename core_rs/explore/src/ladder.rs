@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use runtime::scheduled::{Action, Effect, Execution, Kind, writes};
+use runtime::scheduled::{Action, Effect, Execution, Kind, Program, writes};
 
 use crate::finding::{Finding, Role};
 
@@ -25,21 +25,21 @@ pub struct Line {
     pub note: String,
 }
 
-/// The lines of a finding's ladder, in the order of time.
-pub fn lines(execution: &Execution, finding: &Finding, all: bool) -> Vec<Line> {
+/// The lines of a finding's ladder, in the order of time. The program is the one that was executed.
+pub fn lines(program: &dyn Program, execution: &Execution, finding: &Finding, all: bool) -> Vec<Line> {
     let end = finding.schedule.threads.len().min(execution.actions.len());
     let relevant = if all { vec![true; end] } else { relevant(execution, finding, end) };
     let mut lines: Vec<_> = (0..end)
         .filter(|at| relevant[*at])
         .map(|at| {
             let action = &execution.actions[at];
-            let (function, text) = tell(execution, action);
+            let (function, text) = tell(program, execution, action);
             Line { thread: action.thread, action: at, function, text, note: note(finding, at) }
         })
         .collect();
     if finding.kind == crate::Kind::Deadlock {
         for action in execution.pending.iter().filter(|action| waits_in(execution, finding, action)) {
-            let (function, text) = tell(execution, action);
+            let (function, text) = tell(program, execution, action);
             let note = "waits".to_owned();
             lines.push(Line { thread: action.thread, action: end, function, text, note });
         }
@@ -48,8 +48,8 @@ pub fn lines(execution: &Execution, finding: &Finding, all: bool) -> Vec<Line> {
 }
 
 /// The ladder as text, for a commit message.
-pub fn ladder(execution: &Execution, finding: &Finding, all: bool) -> String {
-    let lines = lines(execution, finding, all);
+pub fn ladder(program: &dyn Program, execution: &Execution, finding: &Finding, all: bool) -> String {
+    let lines = lines(program, execution, finding, all);
     let mut columns: Vec<_> = lines.iter().map(|line| line.thread).collect();
     columns.sort_unstable();
     columns.dedup();
@@ -184,11 +184,16 @@ fn function(site: &str) -> &str {
 }
 
 /// The function and what happens there.
-fn tell(execution: &Execution, action: &Action) -> (&'static str, String) {
+fn tell(program: &dyn Program, execution: &Execution, action: &Action) -> (&'static str, String) {
     let site = action.site.name();
     let (function, detail) = site.split_once(':').unwrap_or((site, ""));
     let name = action.target.map_or(String::new(), |target| {
-        let name = execution.objects[target.object].name;
+        let object = &execution.objects[target.object];
+        let name = object.name;
+        let word = if is_access(action) { program.word_name(object, target.word) } else { None };
+        if let Some(word) = word {
+            return word.to_owned();
+        }
         let others = |other: &Action| {
             is_access(other)
                 && other.target.is_some_and(|at| at.object == target.object && at.word != target.word)

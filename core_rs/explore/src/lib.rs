@@ -51,7 +51,7 @@
 //! assert_eq!(bug.schedule.switches(), 1);
 //! let again = replay(&Flush, &bug.schedule.to_string().parse()?, &settings.checks)?;
 //! assert!(again.shows(bug));
-//! println!("{}", ladder(&again.execution, bug, false));
+//! println!("{}", ladder(&Flush, &again.execution, bug, false));
 //! # Ok::<(), explore::Error>(())
 //! ```
 

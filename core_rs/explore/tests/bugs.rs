@@ -90,9 +90,13 @@ double-free: objects is freed again
   used by exit_mm at kvm_mmu_free_memory_cache:kvfree (action 5)
   freed by close vm_fd at kvm_mmu_free_memory_cache:kvfree (action 1)
 ";
-    assert_eq!(ladder(&replayed.execution, again, false), expected);
-    assert_eq!(lines(&replayed.execution, again, false).len(), 4);
-    assert_eq!(lines(&replayed.execution, again, true).len(), 6, "with the work that does not matter");
+    assert_eq!(ladder(&flush(), &replayed.execution, again, false), expected);
+    assert_eq!(lines(&flush(), &replayed.execution, again, false).len(), 4);
+    assert_eq!(
+        lines(&flush(), &replayed.execution, again, true).len(),
+        6,
+        "with the work that does not matter"
+    );
 }
 
 #[test]
@@ -114,7 +118,7 @@ fn the_ladder_of_a_deadlock_shows_who_took_what_and_who_waits() {
     });
     let found = bug(&program, &Settings::default());
     let replayed = replay(&program, &found.schedule, &Settings::default().checks).unwrap();
-    let text = ladder(&replayed.execution, &found, false);
+    let text = ladder(&program, &replayed.execution, &found, false);
     assert!(!text.contains("unrelated"), "{text}");
     assert_eq!(text.matches("   <- waits").count(), 2, "{text}");
     for line in ["lock kvm->lock", "lock slots_lock", "T1 waits for slots_lock, which is up to T2"] {

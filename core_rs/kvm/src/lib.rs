@@ -52,6 +52,7 @@ mod task;
 mod variant;
 mod vcpu;
 mod vm;
+mod word_names;
 mod world;
 
 pub use error::Error;

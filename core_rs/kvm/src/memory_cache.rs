@@ -10,9 +10,9 @@ use crate::heap::{Memory, Ptr};
 use crate::world::World;
 
 /// Words of a cache, from the place where it is embedded.
-const NOBJS: usize = 0;
-const OBJECTS: usize = 1;
-const CAPACITY: usize = 2;
+pub(crate) const NOBJS: usize = 0;
+pub(crate) const OBJECTS: usize = 1;
+pub(crate) const CAPACITY: usize = 2;
 pub(crate) const CACHE_WORDS: usize = 3;
 
 const NAME: &str = "kvm.arch.split_page_cache.objects";

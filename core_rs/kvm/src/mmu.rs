@@ -19,8 +19,8 @@ use crate::world::World;
 
 /// Words of a `kvm_s2_mmu`, from the place where it is embedded.
 pub(crate) const PGT: usize = 0;
-const PGD_PHYS: usize = 1;
-const LAST_VCPU_RAN: usize = 2;
+pub(crate) const PGD_PHYS: usize = 1;
+pub(crate) const LAST_VCPU_RAN: usize = 2;
 /// Of a nested mmu: whether it is in use.
 pub(crate) const VALID: usize = 3;
 pub(crate) const MMU_WORDS: usize = 4;

@@ -10,12 +10,14 @@ use std::sync::{Arc, Barrier};
 use runtime::Runtime;
 use runtime::native::Native;
 use runtime::scheduled::{Instance, NamedThread, ObjectInfo, Program, Scheduled, Violation};
+use stage2::WalkerKind;
 
 use crate::error::Error;
 use crate::heap::Harm;
 use crate::scenario::Scenario;
 use crate::strategy::Strategy;
-use crate::variant::Variant;
+use crate::variant::{Arch, Variant};
+use crate::word_names::word_name;
 use crate::world::World;
 
 /// A scenario under a variant and a strategy.
@@ -60,6 +62,29 @@ impl Case {
     /// The strategy.
     pub fn strategy(&self) -> &Strategy {
         &self.strategy
+    }
+
+    /// How the table is walked: the tables of loongarch and mips only as their kernels do.
+    pub fn walker(&self) -> WalkerKind {
+        match self.variant.arch {
+            Arch::Arm64 | Arch::Riscv => self.scenario.set_up.walker,
+            Arch::Loongarch | Arch::Mips => WalkerKind::Upstream,
+        }
+    }
+
+    /// The table's shape, in words.
+    pub fn geometry(&self) -> String {
+        let geometry = self.scenario.set_up.shape.config().geometry().expect("a shape has a geometry");
+        let entries = geometry.entries();
+        match self.variant.arch {
+            Arch::Arm64 | Arch::Riscv => format!(
+                "{}K pages, {}-bit IPA, levels {} to 3, {entries} entries a table",
+                geometry.page_size() >> 10,
+                geometry.ipa_bits(),
+                geometry.start_level(),
+            ),
+            Arch::Loongarch | Arch::Mips => format!("a root and a level below it, {entries} entries a table"),
+        }
     }
 
     /// Runs each task on a thread of its own; harm is recorded, not suffered. A deadlock is suffered.
@@ -119,6 +144,10 @@ impl Program for Case {
     /// What is left at the end is judged by `end`, after every task has gone.
     fn lives_on(&self, _object: &ObjectInfo) -> bool {
         true
+    }
+
+    fn word_name(&self, object: &ObjectInfo, word: usize) -> Option<&'static str> {
+        word_name(&self.variant, object.name, word)
     }
 
     fn start(&self) -> Instance {

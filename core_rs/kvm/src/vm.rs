@@ -30,9 +30,9 @@ pub(crate) const NESTED_MMUS_SIZE: usize = 7;
 pub(crate) const CHUNK: usize = 8;
 pub(crate) const VM_LIST: usize = 9;
 pub(crate) const VCPUS: usize = 10;
-const MMU: usize = VCPUS + MAX_VCPUS;
-const SPLIT_CACHE: usize = MMU + MMU_WORDS;
-const KVM_WORDS: usize = SPLIT_CACHE + CACHE_WORDS;
+pub(crate) const MMU: usize = VCPUS + MAX_VCPUS;
+pub(crate) const SPLIT_CACHE: usize = MMU + MMU_WORDS;
+pub(crate) const KVM_WORDS: usize = SPLIT_CACHE + CACHE_WORDS;
 
 pub(crate) struct Vm<R: Runtime> {
     pub(crate) id: VmId,

@@ -110,7 +110,7 @@ pub(crate) fn replay_schedule<'py>(
     let replayed = enter(py, move || {
         let (replayed, calls) = record_calls(|| explore::replay(&played, &schedule, &Checks::default()));
         let replayed = replayed?;
-        let told = |finding: &Finding| Told::of(&replayed.execution, &calls, finding, every_action);
+        let told = |finding: &Finding| Told::of(&played, &replayed.execution, &calls, finding, every_action);
         let ladders: Vec<_> = replayed.findings.iter().map(told).collect();
         Ok::<_, Error>((
             replayed.findings,
@@ -210,17 +210,17 @@ impl Told {
         let (replayed, calls) = record_calls(|| explore::replay(case, &finding.schedule, checks));
         let Ok(replayed) = replayed else { return Self::default() };
         let like = replayed.finding_like(finding);
-        like.map_or_else(Self::default, |like| Self::of(&replayed.execution, &calls, like, false))
+        like.map_or_else(Self::default, |like| Self::of(case, &replayed.execution, &calls, like, false))
     }
 
-    fn of(execution: &Execution, calls: &Calls, finding: &Finding, every_action: bool) -> Self {
+    fn of(case: &Case, execution: &Execution, calls: &Calls, finding: &Finding, every_action: bool) -> Self {
         let chain = |step: &explore::Step| {
             let is_taken = step.action < execution.actions.len();
             if is_taken { calls.chain(execution, step.action) } else { Vec::new() }
         };
         Self {
-            text: explore::ladder(execution, finding, every_action),
-            lines: explore::lines(execution, finding, every_action),
+            text: explore::ladder(case, execution, finding, every_action),
+            lines: explore::lines(case, execution, finding, every_action),
             chains: finding.steps.iter().map(chain).collect(),
         }
     }
@@ -230,6 +230,8 @@ fn of_case<'py>(py: Python<'py>, case: &Case) -> PyResult<Bound<'py, PyDict>> {
     let scenario = case.scenario();
     dict!(py,
         program: case.name(),
+        walker: case.walker().to_string(),
+        geometry: case.geometry(),
         scenario: &scenario.name,
         scenario_text: scenario.to_string(),
         guest_pages: scenario.set_up.pages,
@@ -251,6 +253,7 @@ fn describe<'py>(
     };
     dict.set_item("answer", verdict.name())?;
     dict.set_item("why", why)?;
+    dict.set_item("says", verdict.says)?;
     dict.set_item("complete", verdict.complete)?;
     let first_kinds: Vec<_> = verdict.first_kinds.iter().map(|kind| kind.name()).collect();
     dict.set_item("first_kinds", first_kinds)?;

@@ -57,7 +57,7 @@ impl Checker for Race {
                 | Kind::CompareExchange
                 | Kind::FetchAdd
                 | Kind::FetchSub
-                | Kind::AwaitChange => self.access(execution, at, action, found),
+                | Kind::AwaitChange => self.access(view, at, action, found),
                 // Sections come after the begins of grace periods, and their ends after sections.
                 Kind::Lock | Kind::Read | Kind::Write | Kind::Section => {
                     self.acquire(mine, 2 * target.object);
@@ -99,7 +99,7 @@ impl Race {
         join(&mut self.objects[to..to + self.stride], &self.threads[mine..mine + self.stride]);
     }
 
-    fn access(&mut self, execution: &Execution, at: usize, action: &Action, found: &mut dyn Sink) {
+    fn access(&mut self, view: &View<'_>, at: usize, action: &Action, found: &mut dyn Sink) {
         let stride = self.stride;
         let word = self.word(action);
         let mine = action.thread * stride;
@@ -113,8 +113,9 @@ impl Race {
         for other in (0..stride).filter(|other| *other != action.thread) {
             let against = [Some(&word.writes[other]), write.then_some(&word.reads[other])];
             for (number, earlier) in against.into_iter().flatten() {
-                if *number > clock[other] && (is_plain(action) || is_plain(&execution.actions[*earlier])) {
-                    tell(found, execution, *earlier, at);
+                if *number > clock[other] && (is_plain(action) || is_plain(&view.execution.actions[*earlier]))
+                {
+                    tell(found, view, *earlier, at);
                 }
             }
         }
@@ -163,11 +164,18 @@ fn join(into: &mut [u32], from: &[u32]) {
     into.iter_mut().zip(from).for_each(|(into, from)| *into = (*into).max(*from));
 }
 
-fn tell(found: &mut dyn Sink, execution: &Execution, earlier: usize, at: usize) {
-    let object = execution.actions[at].target.map_or("?", |target| execution.objects[target.object].name);
-    let does = |at: usize| if writes(&execution.actions[at]) { "write" } else { "read" };
+fn tell(found: &mut dyn Sink, view: &View<'_>, earlier: usize, at: usize) {
+    let execution = view.execution;
+    let object = execution.actions[at].target.map_or("?", |target| {
+        let object = &execution.objects[target.object];
+        view.program.word_name(object, target.word).unwrap_or(object.name)
+    });
+    let does = |at: usize| {
+        let action = &execution.actions[at];
+        format!("the {} at {}", if writes(action) { "write" } else { "read" }, action.site.name())
+    };
     let steps = [Mark::on(Role::Used, execution, at), Mark::on(Role::Used, execution, earlier)];
     found.tell(Seen { kind: Found::DataRace, object, at, steps: &steps }, &|| {
-        format!("nothing orders a {} and a {} of {object}", does(earlier), does(at))
+        format!("nothing orders {} and {} of {object}", does(earlier), does(at))
     });
 }

@@ -18,6 +18,12 @@ pub trait Program: Sync {
     fn lives_on(&self, _object: &ObjectInfo) -> bool {
         false
     }
+
+    /// What a word of an object is called, such as `kvm->users_count`. Without a name it is told by the object's
+    /// and its number there.
+    fn word_name(&self, _object: &ObjectInfo, _word: usize) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A program that is ready to run.

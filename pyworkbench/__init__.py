@@ -42,6 +42,7 @@ from pyworkbench.explore import (
     variants,
     verdict_matrix,
 )
+from pyworkbench.first_findings import first_findings
 from pyworkbench.overlap import Overlap, TraceOverlaps, find_overlaps, overlaps
 from pyworkbench.table import Leaf, Stage2, run_ops
 
@@ -70,6 +71,7 @@ __all__ = [
     "compare_chains",
     "explore",
     "find_overlaps",
+    "first_findings",
     "kasan",
     "orderings",
     "overlaps",

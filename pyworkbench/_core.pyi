@@ -18,6 +18,7 @@ __all__ = [
     "compare_chains",
     "does_not_apply",
     "explore",
+    "first_harm",
     "kasan",
     "named_cases",
     "orderings",
@@ -79,8 +80,16 @@ def explore(
     signal comes, the exploration stops and answers with what it has found.
     """
 
+def first_harm(
+    *, scenario: str, variant: str, strategy: str, search: str, seeds: Sequence[int], executions: int
+) -> list[int | None]:
+    """For each seed the number of the first execution that does harm, if one of the first `executions` does."""
+
 def named_cases() -> dict[str, Any]:
-    """What has a name: `scenarios` (`name`, `about`, `text`), `kernels`, `variants`, `strategies`, `calls`."""
+    """What has a name: `scenarios` (`name`, `about`, `text`), `kernels`, `variants`, `strategies`, `calls`, `corpus`.
+
+    The corpus is that of regressions: `name`, `when`, and the cases `before` and `after` the fix.
+    """
 
 def orderings(scenario: str, *, limit: int) -> tuple[list[dict[str, Any]], bool]:
     """See `pyworkbench.orderings`: a dict an order (`order`, `scenario`, `vms`, `paths`), and whether these are all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich import box
@@ -15,7 +15,7 @@ from pyworkbench._live import exploring_text
 from pyworkbench.sweep import SUMMARY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pyworkbench.sweep import SweepResult
 
@@ -96,6 +96,31 @@ def show_orderings(orders: pd.DataFrame) -> None:
     console.print(table)
     more = "" if orders.attrs["complete"] else ", and there are more"
     console.print(f"{len(orders)} orders{more}; in {orders['may_overlap'].sum()} two flushes of a VM may overlap")
+
+
+def show_first_findings(found: pd.DataFrame) -> None:
+    """Prints a row for each bug, in it the quartiles of each search."""
+    searches = list(dict.fromkeys(found["search"]))
+    table = Table(box=box.SIMPLE, padding=(0, 1))
+    table.add_column("bug", no_wrap=True)
+    for search in searches:
+        table.add_column(search, justify="right")
+    for name, rows in found.groupby("bug", sort=False):
+        cells = {row["search"]: _quartiles(row) for row in rows.to_dict("records")}
+        table.add_row(str(name), *(cells[search] for search in searches))
+    console = Console()
+    console.print(table)
+    console.print(
+        f"median (quartiles) of executions to the first harm; {found['seeds'].max()} seeds, none for dpor and dfs; "
+        f"at most {found['executions'].max():,} executions, ... is beyond; % of seeds that saw it where not all did"
+    )
+
+
+def _quartiles(row: Mapping[Any, Any]) -> str:
+    lower, median, upper = ("..." if pd.isna(row[name]) else f"{row[name]:,}" for name in ("lower", "median", "upper"))
+    spread = "" if row["seeds"] == 1 else f" ({lower}-{upper})"
+    share = "" if row["found"] == 1 else f" {row['found']:.0%}"
+    return median + spread + share
 
 
 _COLOURS = {"Proved": "green", "Bug": "red", "Exhausted": "yellow"}

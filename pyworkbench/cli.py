@@ -19,6 +19,7 @@ from pyworkbench import (
     WorkbenchError,
     explore,
     find_overlaps,
+    first_findings,
     kasan,
     orderings,
     replay,
@@ -266,6 +267,23 @@ def orderings_command(
         print(orders.to_json(orient="records", lines=True), end="")
     else:
         show_orderings(orders)
+
+
+@app.command("first-findings")
+def first_findings_command(
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds for random, pct and surw.")] = 100,
+    executions: Annotated[int, typer.Option(min=1, help="The most executions for each seed.")] = 10_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each bug and search.")] = False,
+) -> None:
+    """Count the executions that each search needs to see each known bug for the first time: quartiles over seeds."""
+    from pyworkbench._show import counting, show_first_findings  # noqa: PLC0415 (half a second)
+
+    with counting("searching") as progress:
+        found = first_findings(seeds, executions=executions, progress=progress)
+    if as_json:
+        print(found.to_json(orient="records", lines=True), end="")
+    else:
+        show_first_findings(found)
 
 
 @app.command("sweep")

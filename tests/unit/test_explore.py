@@ -17,6 +17,7 @@ from pyworkbench import (
     InputError,
     Verdict,
     explore,
+    first_findings,
     orderings,
     replay_schedule,
     scenarios,
@@ -372,3 +373,39 @@ print(verdict.answer, verdict.why, verdict.executions > 0)
     run.send_signal(signal.SIGINT)
     assert run.communicate() == ("Exhausted stopped True\n", "")
     assert run.returncode == 0
+
+
+def test_executions_to_the_first_harm_are_a_function_of_the_seeds() -> None:
+    found, again = first_findings(3), first_findings(3)
+    assert found.equals(again)
+    assert set(found["search"]) == {"random", "pct", "surw", "dpor"}
+    dpor = found[found["search"] == "dpor"]
+    assert set(dpor["seeds"]) == {1}
+    assert set(dpor["found"]) == {1.0}
+    one = first_findings(1, searches=["dpor"], bugs={"race": (RACE, "arm64-7.3", "none")})
+    bug = explore(RACE).bug
+    assert bug is not None
+    assert one["median"].tolist() == [bug.first_execution]
+
+
+def test_seeds_that_see_no_harm_in_time_lower_the_share_and_are_later_than_all_others() -> None:
+    found = first_findings(8, executions=1)
+    missed = found[found["found"] < 0.5]
+    assert len(missed) > 0
+    assert missed["median"].isna().all()
+    assert found[found["found"] == 1]["upper"].notna().all()
+
+
+def test_a_search_for_first_findings_needs_seeds_and_known_names() -> None:
+    with pytest.raises(InputError, match="seeds 0"):
+        first_findings(0)
+    with pytest.raises(InputError, match="nowhere"):
+        first_findings(1, bugs={"none": ("flush-race", "nowhere", "none")})
+
+
+def test_the_command_prints_a_row_for_each_bug_and_search() -> None:
+    code, out, _ = pwb("first-findings", "--seeds", "2", "--json")
+    assert code == 0
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert {(row["bug"], row["search"]) for row in rows} >= {("double-free", "dpor"), ("stall", "random")}
+    assert "double-free" in pwb("first-findings", "--seeds", "2")[1]

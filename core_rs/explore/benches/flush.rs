@@ -4,7 +4,9 @@
 //!
 //! Each thread takes the table's pointer out under the lock, empties a cache of objects whose number it reads
 //! and writes without one, and frees the array. Nothing panics: double frees are counted, so that each explorer
-//! goes on to the end. Arguments: seconds for each measurement (default 1).
+//! goes on to the end. Arguments: seconds for each measurement (default 1), or `reduction`: executions by DPOR and by
+//! depth-first search without reduction on growing cuts of the race, until the latter needs more than ten million
+//! (some minutes).
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -18,6 +20,9 @@ use runtime::{Access, Object, Runtime, Word, site};
 const OBJECTS: usize = 2;
 
 fn main() {
+    if std::env::args().any(|arg| arg == "reduction") {
+        return reduction(10_000_000);
+    }
     let seconds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(1.0);
     let time = Duration::from_secs_f64(seconds);
     let none = Checks { checkers: Vec::new(), ..Checks::default() };
@@ -51,7 +56,7 @@ fn main() {
     {
         println!("{ours} : {theirs} = {:.1} at an equal number of scheduling points", by(ours) / by(theirs));
     }
-    reduction();
+    reduction(100_000);
 }
 
 struct Rate {
@@ -61,18 +66,25 @@ struct Rate {
     points: f64,
 }
 
-/// The race, with so many objects in the cache.
-struct Flush(usize);
+/// The race, or a cut of it.
+#[derive(Clone, Copy)]
+struct Flush {
+    /// How many objects the cache has.
+    objects: usize,
+    /// How many of the two stores that each thread ends with it does.
+    stores: usize,
+}
 
 impl Program for Flush {
     fn name(&self) -> String {
-        format!("flush race, {} objects", self.0)
+        format!("flush race, {} objects, {} stores", self.objects, self.stores)
     }
 
     fn start(&self) -> Instance {
         let vm = Rc::new(Vm {
             mmu_lock: S::new_rwlock("mmu_lock"),
-            words: [1, self.0 as u64, 1, 64].map(Word::new),
+            words: [1, self.objects as u64, 1, 64].map(Word::new),
+            stores: self.stores,
         });
         let threads = ["T1", "T2"].map(|name| {
             let vm = Rc::clone(&vm);
@@ -90,6 +102,7 @@ struct Vm {
     mmu_lock: <S as Runtime>::RwLock,
     /// The table, the number of objects, the array, its capacity.
     words: [Word; 4],
+    stores: usize,
 }
 
 impl Vm {
@@ -111,14 +124,20 @@ impl Vm {
         if S::load(objects, Access::Plain, site!("kvm_mmu_free_memory_cache:objects")) != 0 {
             S::freed(Object { name: "objects", index: 0, words: &[] }, site!("kvfree"));
         }
-        S::store(objects, 0, Access::Plain, site!("kvm_mmu_free_memory_cache:clear"));
-        S::store(capacity, 0, Access::Plain, site!("kvm_mmu_free_memory_cache:capacity"));
+        let clear = [
+            (objects, site!("kvm_mmu_free_memory_cache:clear")),
+            (capacity, site!("kvm_mmu_free_memory_cache:capacity")),
+        ];
+        for (word, site) in clear.into_iter().take(self.stores) {
+            S::store(word, 0, Access::Plain, site);
+        }
     }
 }
 
-fn explored(program: &Flush, how: How, checks: Checks, bounds: Bounds) -> Verdict {
+fn explored(program: Flush, how: How, checks: Checks, bounds: Bounds) -> Verdict {
     let settings = Settings { how, bounds, checks, stop_at_first: false, minimise: 0, ..Settings::default() };
-    explore(program, &settings, &AtomicBool::new(false), &mut |_| ()).expect("a program that can be explored")
+    explore(&program, &settings, &AtomicBool::new(false), &mut |_| ())
+        .expect("a program that can be explored")
 }
 
 fn by_explore(name: &'static str, how: How, checks: &Checks, time: Duration) -> Rate {
@@ -127,7 +146,7 @@ fn by_explore(name: &'static str, how: How, checks: &Checks, time: Duration) -> 
     // A search that is through begins again, until the time is over.
     while started.elapsed() < time {
         let bounds = Bounds { executions: Some(20_000), ..Bounds::default() };
-        let counts = explored(&Flush(OBJECTS), how, checks.clone(), bounds).counts;
+        let counts = explored(Flush { objects: OBJECTS, stores: 2 }, how, checks.clone(), bounds).counts;
         executions += counts.executions;
         actions += counts.actions;
     }
@@ -240,30 +259,32 @@ fn by_loom(time: Duration) -> Rate {
     }
 }
 
-/// Executions by DPOR and by depth-first search without reduction, on the largest cut of the race that the latter
-/// finishes within ten million executions.
-fn reduction() {
-    let count = |how, objects| {
-        let bounds = Bounds { executions: Some(10_000_000), ..Bounds::default() };
-        let none = Checks { checkers: Vec::new(), ..Checks::default() };
-        explored(&Flush(objects), how, none, bounds)
+/// Executions by DPOR and by depth-first search without reduction, on growing cuts of the race, until the latter
+/// needs more than `most`.
+fn reduction(most: u64) {
+    let count = |how, cut| {
+        let bounds = Bounds { executions: Some(most), ..Bounds::default() };
+        explored(cut, how, Checks { checkers: Vec::new(), ..Checks::default() }, bounds)
     };
-    for objects in 0..3 {
-        let dpor = count(How::Dpor, objects).counts;
-        let seconds = dpor.elapsed.as_secs_f64();
+    for cut in (0..).flat_map(|objects| (0..=2).map(move |stores| Flush { objects, stores })) {
+        let (dpor, dfs) = (count(How::Dpor, cut), count(How::Dfs, cut));
+        let seconds = |verdict: &Verdict| verdict.counts.elapsed.as_secs_f64();
         print!(
-            "{objects} objects: dpor {} executions ({} redundant), {seconds:.3} s",
-            dpor.executions, dpor.redundant
+            "{}: dpor {} executions ({} redundant), {:.3} s",
+            cut.name(),
+            dpor.counts.executions,
+            dpor.counts.redundant,
+            seconds(&dpor)
         );
-        if objects == 0 {
-            let dfs = count(How::Dfs, objects);
-            let factor = dfs.counts.executions as f64 / dpor.executions as f64;
-            let (n, seconds) = (dfs.counts.executions, dfs.counts.elapsed.as_secs_f64());
-            print!(
-                "; dfs {n} executions, {seconds:.1} s, complete: {}; {factor:.0} times as many",
-                dfs.complete
-            );
+        if !dfs.complete {
+            println!("; dfs more than {most}");
+            return;
         }
-        println!();
+        let factor = dfs.counts.executions as f64 / dpor.counts.executions as f64;
+        println!(
+            "; dfs {} executions, {:.1} s; {factor:.0} times as many",
+            dfs.counts.executions,
+            seconds(&dfs)
+        );
     }
 }

@@ -82,6 +82,33 @@ pub(crate) fn explore_case<'py>(
     Ok(describe(py, &case, verdict, ladders)?)
 }
 
+/// For each seed the number of the first execution that does harm, if one of the first `executions` does; a signal
+/// ends it.
+#[pyfunction]
+#[pyo3(signature = (*, scenario, variant, strategy, search, seeds, executions))]
+pub(crate) fn first_harm(
+    py: Python<'_>,
+    scenario: &str,
+    variant: &str,
+    strategy: &str,
+    search: &str,
+    seeds: Vec<u64>,
+    executions: u64,
+) -> Result<Vec<Option<u64>>, Error> {
+    let case = Case::new(scenario.parse()?, variant.parse()?, strategy.parse()?)?;
+    let how = |seed| How::named(search, seed);
+    let hows = seeds.into_iter().map(how).collect::<Result<Vec<_>, _>>()?;
+    enter_long(py, move |stop| {
+        let bounds = Bounds { executions: Some(executions), ..Bounds::default() };
+        let first = |how| {
+            let settings = Settings { how, bounds: bounds.clone(), minimise: 0, ..Settings::default() };
+            let verdict = explore::explore(&case, &settings, stop, &mut |_| ())?;
+            Ok::<_, Error>(verdict.bug().map(|bug| bug.first_execution))
+        };
+        hows.into_iter().map(first).collect()
+    })
+}
+
 /// Cuts the executions of a case into parts that can be explored apart: the first choices of each.
 #[pyfunction]
 #[pyo3(signature = (*, scenario, variant, strategy, depth))]
@@ -150,6 +177,9 @@ pub(crate) fn named_cases(py: Python<'_>) -> Result<Bound<'_, PyDict>, Error> {
         variants: Variant::all().map(|one| one.name).collect::<Vec<_>>(),
         calls: kvm::CALLS.to_vec(),
         strategies: Strategy::named().into_iter().map(|one| one.name).collect::<Vec<_>>(),
+        corpus: list(kvm::Regression::corpus(), |one| dict!(py,
+            name: one.name, when: one.when, before: of_case(py, &one.before)?, after: of_case(py, &one.after)?,
+        ))?,
     )?)
 }
 

@@ -37,7 +37,9 @@ mod _core {
     #[pymodule_export]
     use crate::enter::panic_in_core;
     #[pymodule_export]
-    use crate::explore::{does_not_apply, explore_case, named_cases, orderings, replay_schedule, subtrees};
+    use crate::explore::{
+        does_not_apply, explore_case, first_harm, named_cases, orderings, replay_schedule, subtrees,
+    };
     #[pymodule_export]
     use crate::measure::sweep;
     #[pymodule_export]

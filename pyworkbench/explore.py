@@ -620,7 +620,8 @@ def _cell(cell: tuple[str, str, str], *, how: dict[str, Any], stopped: threading
         return _row(cell, "n/a", what=reason)
     if stopped and stopped.is_set():
         return _row(cell, "Exhausted", what="stopped")
-    progress = None if stopped is None else (lambda *_: not stopped.is_set())
+    # Always one of its own, so that no cell shows a line in a notebook: the matrix has one.
+    progress = lambda *_: stopped is None or not stopped.is_set()  # noqa: E731 (as short as it is)
     found = explore(scenario, variant=variant, strategy=strategy, progress=progress, **how)
     return _row(
         cell,

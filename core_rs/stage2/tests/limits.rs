@@ -1,7 +1,10 @@
 //! What is refused, what runs out, and what misuse does: each with its answer, none with undefined behaviour.
 
 use runtime::native::Native;
-use stage2::{Config, ConfigError, Env, Errno, Granule, Harm, MemoryCache, NoLog, Prot, Table, Walk};
+use stage2::{
+    Config, ConfigError, Env, Errno, Event, EventLog, Granule, Harm, MemoryCache, NoLog, Prot, Table, Tlbi,
+    Walk, WalkerKind,
+};
 
 const RW: Prot = Prot::R.union(Prot::W);
 
@@ -102,4 +105,13 @@ fn an_impossible_table_is_refused_with_the_value_and_what_would_be_right() {
         "level_bits 10 is outside 1 to 9, the bits one level of this granule resolves"
     );
     assert_eq!("8K".parse::<Granule>(), Err(ConfigError::Granule("8K".to_owned())));
+}
+
+#[test]
+fn the_fast_walker_invalidates_the_page_of_an_odd_unmap() {
+    let table = Table::<Native>::new(Config { walker: WalkerKind::Fast, ..Config::default() }).unwrap();
+    let mut env = Env::new(EventLog::default());
+    table.map(&mut env, Walk::Exclusive, 0x1000, 0x3000, 0x8000, Prot::R).unwrap();
+    table.unmap(&mut env, 0x2123, 1).unwrap();
+    assert_eq!(env.log.events, [Event::Tlbi(Tlbi::Range { ipa: 0x2000, pages: 1 })]);
 }

@@ -18,6 +18,7 @@ impl<R: Runtime> Table<R> {
     pub fn unmap<L: Maintenance>(&self, env: &mut Env<L>, ipa: u64, size: u64) -> Result<(), Errno> {
         let inner = &*self.inner;
         if inner.is_fast() && inner.unmap_page(env, ipa, size) {
+            let (ipa, size) = inner.touched(ipa, size);
             inner.tlbi_range(env, ipa, size);
             return Ok(());
         }

@@ -29,22 +29,12 @@ from pyworkbench.errors import (
     TableError,
     WorkbenchError,
 )
-from pyworkbench.explore import (
-    Finding,
-    Replayed,
-    Verdict,
-    calls_modelled,
-    explore,
-    orderings,
-    replay_schedule,
-    scenarios,
-    strategies,
-    variants,
-    verdict_matrix,
-)
+from pyworkbench.explore import calls_modelled, explore, replay_schedule, scenarios, strategies, variants
 from pyworkbench.first_findings import first_findings
+from pyworkbench.matrix import orderings, verdict_matrix
 from pyworkbench.overlap import Overlap, TraceOverlaps, find_overlaps, overlaps
 from pyworkbench.table import Leaf, Stage2, run_ops
+from pyworkbench.verdict import Finding, Replayed, Verdict
 
 __all__ = [
     "Beside",

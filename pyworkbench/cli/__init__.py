@@ -2,10 +2,12 @@
 
 Exit codes: 0 it is so, 1 it is not (a difference was found), 2 the input is wrong: one line on standard
 error says how. `explore` has two more, so that no script takes one for another: 0 `Proved`, 10 `Bug`, 11 `Exhausted`.
-130: Ctrl-C came before there was anything to answer.
+130: Ctrl-C came before everything was answered; what is known was printed.
 """
 
 import sys
+
+_STOPPED = 130
 
 
 def main() -> None:
@@ -20,6 +22,10 @@ def main() -> None:
         except (WorkbenchError, OSError, UnicodeDecodeError) as error:
             print(f"pwb: {error}", file=sys.stderr)
             sys.exit(2)
+        except SystemExit as ended:
+            if ended.code == _STOPPED:  # a command that Ctrl-C stopped
+                raise KeyboardInterrupt from None
+            raise
     except KeyboardInterrupt:
         print("pwb: stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_STOPPED)

@@ -75,7 +75,7 @@ def test_a_verdict_names_the_walker_and_the_table_that_the_scenario_sets_up() ->
 
 def test_ladders_and_races_name_the_fields_of_kernel_objects(bug: Verdict) -> None:
     assert bug.bug is not None
-    assert "kvm->arch.mmu.split_page_cache.nobjs is 0x0" in bug.bug.ladder
+    assert "kvm->arch.mmu.split_page_cache.nobjs is 0\n" in bug.bug.ladder
     every = explore(RACE, stop_at_first=False)
     for finding in [*bug.findings, *every.findings]:
         assert not re.search(r"\bkvm\[\d", finding.ladder)

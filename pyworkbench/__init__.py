@@ -15,6 +15,7 @@ Example:
     <Stage2 4K, 40-bit IPA, start level 1, 3 table pages, walker fast>
 """
 
+from pyworkbench import _starting  # noqa: F401  # isort: skip (the first)
 from pyworkbench import _build
 from pyworkbench.beside import Beside, set_beside, variant_of
 from pyworkbench.capture import Replay, replay

@@ -1,4 +1,7 @@
-"""What the command line shows of what takes long: progress on standard error, and tables of the results."""
+"""What the command line shows of what takes long: progress on standard error, and tables of the results.
+
+Progress is shown by commands that need no pandas, so it is imported where frames are.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ from operator import itemgetter
 from textwrap import fill, indent
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from pyworkbench._live import exploring_text
-from pyworkbench.sweep import SUMMARY
 from pyworkbench.verdict import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    import pandas as pd
 
     from pyworkbench.sweep import SweepResult
 
@@ -69,12 +72,12 @@ def show_matrix(matrix: pd.DataFrame, *, search: str, ladders: bool) -> None:
         before = None
         for row, seen_in_part in zip(judged.to_dict("records"), more, strict=True):
             said = row["kinds"] if row["verdict"] == "Bug" else row["what"]
-            counts = ["" if pd.isna(row[name]) else f"{row[name]:,}" for name in _COUNTS]
+            counts = ["" if _is_missing(row[name]) else f"{row[name]:,}" for name in _COUNTS]
             variant = "" if row["variant"] == before else row["variant"]
             before = row["variant"]
             counts[-1] += "+" if seen_in_part else ""
             verdict = _coloured(row["verdict"])
-            table.add_row(variant, row["strategy"], verdict, "" if pd.isna(said) else said, *counts)
+            table.add_row(variant, row["strategy"], verdict, "" if _is_missing(said) else said, *counts)
         console.print(table if len(judged) else f"{scenario}: no verdict")
         reasons: dict[tuple[str, str], list[str]] = {}
         for row in rows[rows["verdict"] == "n/a"].to_dict("records"):
@@ -106,9 +109,9 @@ def show_orderings(orders: pd.DataFrame, *, search: str, ladders: bool | None) -
         if number - 1 not in proved.index:
             continue
         said = row["what"] if row["verdict"] != "Bug" else f"{row['kinds']}: {row['what']}"
-        said = "" if pd.isna(said) else f" {said}"
+        said = "" if _is_missing(said) else f" {said}"
         console.print(f"{margin}{_coloured(row['verdict'])}{said}", highlight=False, soft_wrap=True)
-        if not pd.isna(row["executions"]):
+        if not _is_missing(row["executions"]):
             counts = counted(row["executions"], row["actions"], row["classes"], search)
             console.out(f"{margin}{counts}", highlight=False)
         if row["verdict"] == "Bug":
@@ -155,6 +158,12 @@ def _console() -> Console:
 _WIDE = 120
 
 
+def _is_missing(value: object) -> bool:
+    import pandas as pd  # noqa: PLC0415 (there is a frame, so it is there)
+
+    return bool(pd.isna(value))  # type: ignore[call-overload]  # of one value
+
+
 def _coloured(verdict: str) -> str:
     return f"[{_COLOURS[verdict]}]{verdict}[/{_COLOURS[verdict]}]"
 
@@ -178,7 +187,11 @@ def show_first_findings(found: pd.DataFrame) -> None:
 
 
 def _quartiles(row: Mapping[Any, Any]) -> str:
-    lower, median, upper = ("..." if pd.isna(row[name]) else f"{row[name]:,}" for name in ("lower", "median", "upper"))
+    if not row["seeds"]:
+        return "not tried"
+    lower, median, upper = (
+        "..." if _is_missing(row[name]) else f"{row[name]:,}" for name in ("lower", "median", "upper")
+    )
     spread = "" if row["seeds"] == 1 else f" ({lower}-{upper})"
     share = "" if row["found"] == 1 else f" {row['found']:.0%}"
     return median + spread + share
@@ -197,6 +210,8 @@ def show_sweep(result: SweepResult) -> None:
 
 
 def _table(title: str, summary: pd.DataFrame) -> Table:
+    from pyworkbench.sweep import SUMMARY  # noqa: PLC0415 (half a second)
+
     marked = summary["oversubscribed"].any()
     table = Table(
         title=title,
@@ -209,7 +224,7 @@ def _table(title: str, summary: pd.DataFrame) -> Table:
     for figure in SUMMARY.values():
         table.add_column(figure.replace(", ", "\n"), justify="right", min_width=7)
     for row in summary.to_dict("records"):
-        figures = ["" if pd.isna(row[name]) else f"{row[name]:,.2f}" for name in SUMMARY]
+        figures = ["" if _is_missing(row[name]) else f"{row[name]:,.2f}" for name in SUMMARY]
         mark = "*" if row["oversubscribed"] else " "
         table.add_row(f"{row['threads']}{mark}", row["pattern"], row["teardown"], *figures)
     return table

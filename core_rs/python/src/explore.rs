@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use explore::{
-    Answer, Bounds, Checks, Exhausted, Finding, How, Line, Progress, Record, Replayed, Settings, Verdict,
+    Answer, Bounds, Checks, Counts, Exhausted, Finding, How, Line, Progress, Record, Replayed, Settings,
+    Verdict,
 };
 use kvm::{Case, Scenario, Strategy, Variant};
 use pyo3::prelude::*;
@@ -118,7 +119,13 @@ pub(crate) fn first_harm(
         let bounds = Bounds { executions: Some(executions), ..Bounds::default() };
         let mut asked = Asked { progress, stop, raised: None };
         let mut found = Vec::new();
+        let mut asked_at = Instant::now();
         for how in hows {
+            // Most seeds see harm long before their exploration would ask.
+            if asked_at.elapsed() >= Duration::from_millis(50) {
+                asked_at = Instant::now();
+                asked.report(&Progress { counts: Counts::default(), frontier: 0, findings: found.len() });
+            }
             let settings = Settings { how, bounds: bounds.clone(), minimise: 0, ..Settings::default() };
             let verdict = explore::explore(&case, &settings, stop, &mut |now| asked.report(now))?;
             if verdict.answer == Answer::Exhausted(Exhausted::Stopped) {

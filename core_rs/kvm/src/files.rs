@@ -210,6 +210,12 @@ impl<R: Runtime> World<R> {
         }
     }
 
+    /// Whether a task has a descriptor.
+    pub(crate) fn has_open(&self, task: usize, fd: Fd) -> bool {
+        let (object, word) = self.descriptor(task, self.place(fd));
+        self.heap.load(object, word, Access::Marked, site!("alloc_fd")) != 0
+    }
+
     /// A new file behind a descriptor, which the task gets.
     pub(crate) fn install(&self, task: usize, fd: Fd) {
         let place = self.place(fd);

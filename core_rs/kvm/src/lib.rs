@@ -18,15 +18,17 @@
 //! ```
 //!
 //! # Lock order
-//! `slots_lock` outside `slots_arch_lock` outside `mmu_lock`, which is innermost; `config_lock` outside `mmu_lock`.
-//! `synchronize_srcu(&kvm->srcu)` is called inside `slots_lock`, so `slots_lock` may not be taken inside a read section
-//! of it, where every notifier callback runs. Nothing here checks the order: explorers do.
+//! `kvm->lock` outside `vcpu->mutex` outside `slots_lock` outside `slots_arch_lock` and `config_lock`; `mmu_lock` and
+//! `mn_invalidate_lock` are innermost. `synchronize_srcu(&kvm->srcu)` is called inside the first three, so none of them
+//! may be taken inside a read section of it, where every notifier callback runs. Who installs a slot waits for
+//! invalidations in flight with `slots_lock` and `slots_arch_lock` held, so a callback may take neither. Nothing here
+//! checks the order: explorers do.
 //!
 //! # What is left out
-//! Interrupts, devices but for the reference they hold, `kvm->lock` and `vcpu->mutex`, the count that keeps memslots
-//! from being swapped under an invalidation (`mn_active_invalidate_count`), file-backed memory, pKVM. Nothing that is left
-//! out takes or drops one of the locks or counts that are modelled. A fault that loses its walk to another vCPU ends;
-//! upstream's guest would fault again.
+//! Interrupts, devices but for the reference they hold and their place on the bus, `mmap_lock`, more than one slot a VM,
+//! file-backed memory, pKVM. Nothing that is left out takes or drops one of the locks or counts that are modelled. A fault
+//! that loses its walk to another vCPU ends; upstream's guest would fault again. Who waits for invalidations looks at
+//! their count; upstream's is woken.
 
 mod error;
 mod files;

@@ -2,12 +2,14 @@
 //!
 //! Deleting goes in the kernel's two steps: the slot is published as invalid, readers are waited for and the
 //! range is unmapped; then it is published as gone. Who reads a slot is inside a read section of `kvm->srcu`, so
-//! nobody may take `slots_lock` there.
+//! nobody may take `slots_lock` there. Publishing waits until no invalidation is in flight: both its ends find
+//! the same slots.
 
 use runtime::{Access, Runtime, site};
 
 use crate::heap::{Memory, Ptr};
-use crate::vm::{CHUNK, MEMSLOT, Vm};
+use crate::mmu::GfnRange;
+use crate::vm::{ACTIVE_INVALIDATE_COUNT, CHUNK, MEMSLOT, Vm};
 use crate::world::World;
 
 /// The one word of a `kvm_memory_slot`.
@@ -95,7 +97,19 @@ impl<R: Runtime> World<R> {
 
     fn kvm_swap_active_memslots(&self, vm: &Vm<R>, slot: Ptr) {
         let arch = R::lock(&vm.slots_arch_lock, site!("kvm_swap_active_memslots:slots_arch_lock"));
-        self.heap.store(vm.kvm, MEMSLOT, slot, Access::Ordered, site!("kvm_swap_active_memslots:publish"));
+        loop {
+            let count = R::lock(&vm.mn_invalidate_lock, site!("kvm_swap_active_memslots:mn_invalidate_lock"));
+            let seen = self.active_invalidations(vm);
+            if seen == 0 {
+                let site = site!("kvm_swap_active_memslots:publish");
+                self.heap.store(vm.kvm, MEMSLOT, slot, Access::Ordered, site);
+                break;
+            }
+            drop(count);
+            R::might_sleep(site!("kvm_swap_active_memslots:schedule"));
+            let site = site!("kvm_swap_active_memslots:wait");
+            R::await_change(self.heap.word(vm.kvm, ACTIVE_INVALIDATE_COUNT, site), seen, site);
+        }
         drop(arch);
         R::synchronize_srcu(&vm.srcu, site!("kvm_swap_active_memslots:synchronize_srcu"));
     }
@@ -103,7 +117,7 @@ impl<R: Runtime> World<R> {
     fn kvm_arch_flush_shadow_memslot(&self, vm: &Vm<R>) {
         let (first, pages) = self.slot_range();
         let mut mmu = vm.mmu_lock.write(site!("kvm_arch_flush_shadow_memslot:mmu_lock"));
-        self.unmap_slot(vm, &mut mmu, first, pages);
+        self.unmap_slot(vm, &mut mmu, GfnRange { first, pages, may_block: true });
     }
 
     /// Dirty logging begins with write protection and eager splits; whatever else happens to a slot frees

@@ -100,30 +100,29 @@ impl<R: Runtime> World<R> {
 
     /// `munmap` of the guest's memory: notifiers first, then the pages.
     pub(crate) fn munmap(&self, mm: &Mm<R>) {
-        let (first, pages) = self.slot_range();
         self.heap.store(mm.vma, 0, 0, Access::Marked, site!("do_vmi_munmap"));
-        let invalidated = self.mmu_notifier_invalidate_range_start(mm, first, pages);
+        let invalidated = self.mmu_notifier_invalidate_range_start(mm, self.guest_range(true));
         self.zap_pages(mm);
         self.mmu_notifier_invalidate_range_end(mm, &invalidated);
     }
 
-    /// Reclaim: each page that is still mapped is unmapped everywhere and freed.
-    pub(crate) fn reclaim(&self, mm: &Mm<R>) {
-        let (first, pages) = self.slot_range();
+    /// Reclaim: each page that is still mapped is unmapped everywhere and freed; `may_block`: whether callbacks may
+    /// sleep. KVM's do so only where they break `mmu_lock`, so without that they do not fail (-EAGAIN) either.
+    pub(crate) fn reclaim(&self, mm: &Mm<R>, may_block: bool) {
         let _rmap = R::lock(&mm.anon_vma, site!("folio_lock_anon_vma_read"));
         if self.heap.load(mm.vma, 0, Access::Marked, site!("try_to_unmap:vma")) == 0 {
             return;
         }
-        let invalidated = self.mmu_notifier_invalidate_range_start(mm, first, pages);
+        let invalidated = self.mmu_notifier_invalidate_range_start(mm, self.guest_range(may_block));
         self.zap_pages(mm);
         self.mmu_notifier_invalidate_range_end(mm, &invalidated);
     }
 
     /// Ageing by reclaim (`folio_referenced`).
     pub(crate) fn age(&self, mm: &Mm<R>) {
-        let (first, pages) = self.slot_range();
         let _rmap = R::lock(&mm.anon_vma, site!("folio_lock_anon_vma_read"));
         if self.heap.load(mm.vma, 0, Access::Marked, site!("folio_referenced:vma")) != 0 {
+            let (first, pages) = self.slot_range();
             self.mmu_notifier_clear_flush_young(mm, first, pages);
         }
     }

@@ -33,6 +33,15 @@ pub(crate) struct MmuRef {
     pub(crate) nested: bool,
 }
 
+/// Guest pages that somebody wants unmapped (`kvm_gfn_range`).
+#[derive(Clone, Copy)]
+pub(crate) struct GfnRange {
+    pub(crate) first: u64,
+    pub(crate) pages: u64,
+    /// Whether `mmu_lock` may be broken between steps.
+    pub(crate) may_block: bool,
+}
+
 /// Who calls `kvm_uninit_stage2_mmu`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -176,34 +185,34 @@ impl<R: Runtime> World<R> {
         self.heap.store(self.reach, vm.id.0, 0, Access::Marked, site);
     }
 
-    /// `kvm_unmap_gfn_range`, blockable: under `mmu_lock`, which may be dropped between steps.
-    pub(crate) fn kvm_unmap_gfn_range(
-        &self,
-        vm: &Vm<R>,
-        mmu: &mut WriteGuard<'_, R>,
-        first: u64,
-        pages: u64,
-    ) {
+    /// The guest's memory, as a range to be unmapped.
+    pub(crate) fn guest_range(&self, may_block: bool) -> GfnRange {
+        let (first, pages) = self.slot_range();
+        GfnRange { first, pages, may_block }
+    }
+
+    /// `kvm_unmap_gfn_range`: under `mmu_lock`, which may be dropped between steps if the range may block.
+    pub(crate) fn kvm_unmap_gfn_range(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, range: GfnRange) {
         let site = site!("kvm_unmap_gfn_range:pgt");
         if self.heap.load(vm.kvm, vm.mmu().base + PGT, Access::Plain, site) == 0 {
             return;
         }
-        self.unmap_slot(vm, mmu, first, pages);
-        self.kvm_nested_s2_unmap(vm, mmu);
+        self.unmap_slot(vm, mmu, range);
+        self.kvm_nested_s2_unmap(vm, mmu, range.may_block);
     }
 
     /// Unmaps guest pages (`__unmap_stage2_range` and its like).
-    pub(crate) fn unmap_slot(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, first: u64, pages: u64) {
+    pub(crate) fn unmap_slot(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, range: GfnRange) {
         match self.variant.arch {
-            Arch::Arm64 => self.unmap_stage2_range(vm.mmu(), mmu, self.ipa(first), self.ipa(pages)),
-            Arch::Riscv => self.gstage_unmap_range(vm, mmu, self.ipa(first), self.ipa(pages)),
-            Arch::Loongarch | Arch::Mips => self.unmap_plain_range(vm, first, pages),
+            Arch::Arm64 => self.unmap_stage2_range(vm.mmu(), mmu, range),
+            Arch::Riscv => self.gstage_unmap_range(vm, mmu, range),
+            Arch::Loongarch | Arch::Mips => self.unmap_plain_range(vm, range.first, range.pages),
         }
     }
 
     /// `stage2_apply_range` with `kvm_pgtable_stage2_unmap`: `pgt` is read again in every step.
-    pub(crate) fn unmap_stage2_range(&self, at: MmuRef, mmu: &mut WriteGuard<'_, R>, ipa: u64, size: u64) {
-        for (start, bytes, last) in self.steps(ipa, size) {
+    pub(crate) fn unmap_stage2_range(&self, at: MmuRef, mmu: &mut WriteGuard<'_, R>, range: GfnRange) {
+        for (start, bytes, last) in self.steps(self.ipa(range.first), self.ipa(range.pages)) {
             let pgt =
                 self.heap.load(at.object, at.base + PGT, Access::Plain, site!("stage2_apply_range:pgt"));
             if pgt == 0 {
@@ -213,7 +222,7 @@ impl<R: Runtime> World<R> {
                 // Upstream's own return code is dropped here too, but for a warning.
                 let _ = table.unmap(&mut Env::<NoLog>::default(), start, bytes);
             }
-            if !last {
+            if !last && range.may_block {
                 mmu.lock_break(site!("stage2_apply_range:cond_resched_rwlock_write"));
             }
         }

@@ -7,7 +7,7 @@ use runtime::{Access, Runtime, site};
 use stage2::{Env, NoLog};
 
 use crate::heap::Ptr;
-use crate::mmu::{Outside, PGT};
+use crate::mmu::{GfnRange, Outside, PGT};
 use crate::mmu_lock::WriteGuard;
 use crate::strategy::{Helpers, Part};
 use crate::vm::Vm;
@@ -55,13 +55,13 @@ impl<R: Runtime> World<R> {
     }
 
     /// riscv's unmap: the root is copied once and used in every step, lock breaks or not.
-    pub(crate) fn gstage_unmap_range(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, ipa: u64, size: u64) {
+    pub(crate) fn gstage_unmap_range(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, range: GfnRange) {
         let pgd = self.pgt(vm, site!("kvm_unmap_gfn_range:gstage.pgd"));
-        for (start, bytes, last) in self.steps(ipa, size) {
+        for (start, bytes, last) in self.steps(self.ipa(range.first), self.ipa(range.pages)) {
             if let Some(table) = self.table(pgd) {
                 let _ = table.unmap(&mut Env::<NoLog>::default(), start, bytes);
             }
-            if !last {
+            if !last && range.may_block {
                 mmu.lock_break(site!("kvm_riscv_gstage_unmap_range:cond_resched_rwlock_write"));
             }
         }

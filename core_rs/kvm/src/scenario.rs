@@ -190,6 +190,13 @@ impl Scenario {
         self.tasks.iter().position(|task| task.name == name)
     }
 
+    /// The descriptor through which a task asks a vCPU of a VM for something: the first of its own line, else the
+    /// first of all.
+    pub(crate) fn vcpu_fd(&self, task: usize, vm: usize, all: &[Fd]) -> Option<Fd> {
+        let is_vcpu = |fd: &&Fd| fd.vm == vm && matches!(fd.kind, FdKind::Vcpu(_));
+        self.tasks[task].fds.iter().find(is_vcpu).or_else(|| all.iter().find(is_vcpu)).copied()
+    }
+
     /// How many VMs there are at any time.
     pub(crate) fn vms(&self) -> usize {
         (0..MAX_VMS).rev().find(|vm| self.mentions(*vm)).map_or(0, |vm| vm + 1)
@@ -201,6 +208,7 @@ impl Scenario {
         fds.extend(self.steps().filter_map(|step| match step {
             Step::CreateVm { vm, .. } => Some(Fd { vm: *vm, kind: FdKind::Vm }),
             Step::CreateVcpu { vm, vcpu } => Some(Fd { vm: *vm, kind: FdKind::Vcpu(*vcpu) }),
+            Step::CreateDevice { vm } => Some(Fd { vm: *vm, kind: FdKind::Device }),
             Step::OpenDump { vm } => Some(Fd { vm: *vm, kind: FdKind::Dump }),
             Step::Close(fd) | Step::Send(fd) | Step::Receive(fd) => Some(*fd),
             _ => None,
@@ -272,6 +280,7 @@ impl Scenario {
                 | Step::GetMm(other)
                 | Step::PutMm(other)
                 | Step::Reclaim(other)
+                | Step::ReclaimNonblock(other)
                 | Step::Age(other) = step
                     && self.task(other).is_none()
                 {
@@ -280,8 +289,13 @@ impl Scenario {
             }
         }
         for step in self.steps() {
-            let makes =
-                matches!(step, Step::CreateVm { .. } | Step::CreateVcpu { .. } | Step::OpenDump { .. });
+            let makes = matches!(
+                step,
+                Step::CreateVm { .. }
+                    | Step::CreateVcpu { .. }
+                    | Step::CreateDevice { .. }
+                    | Step::OpenDump { .. }
+            );
             let made_by = |task: &&Task| task.steps.contains(step);
             if makes && self.tasks.iter().filter(made_by).count() > 1 {
                 return wrong(format!("two tasks have the step {step}: one makes it, and may send it"));

@@ -58,6 +58,11 @@ pub enum Step {
         /// Which of its vCPUs.
         vcpu: usize,
     },
+    /// `KVM_CREATE_DEVICE`; the descriptor is the task's.
+    CreateDevice {
+        /// Which VM.
+        vm: usize,
+    },
     /// Closes a descriptor, or unmaps a `kvm_run`.
     Close(Fd),
     /// Sends a descriptor to whoever receives it (`SCM_RIGHTS`).
@@ -78,6 +83,8 @@ pub enum Step {
     Munmap,
     /// Reclaim by another task: unmaps one guest page after the other, may sleep.
     Reclaim(String),
+    /// The same where callbacks may not sleep, as the OOM reaper asks for.
+    ReclaimNonblock(String),
     /// Ageing by another task.
     Age(String),
     /// A vCPU faults on a page of the slot.
@@ -121,6 +128,11 @@ pub enum Step {
         /// Pages.
         pages: u64,
     },
+    /// What `KVM_RUN` does the first time: the interrupt controller becomes known.
+    FirstRun {
+        /// Which VM.
+        vm: usize,
+    },
     /// `KVM_ARM_VCPU_INIT` with nested virtualization: adds two nested mmus.
     VcpuInit {
         /// Which VM.
@@ -158,13 +170,15 @@ type OfFd = fn(Fd) -> Step;
 type OfTask = fn(String) -> Step;
 
 /// Verbs without an operand but the VM before them.
-const OF_A_VM: [Verb<OfVm>; 10] = [
+const OF_A_VM: [Verb<OfVm>; 12] = [
     ("create_vm", |vm| Step::CreateVm { vm, fails: false }),
     ("create_vm_fails", |vm| Step::CreateVm { vm, fails: true }),
+    ("create_device", |vm| Step::CreateDevice { vm }),
     ("create_slot", |vm| Step::CreateSlot { vm }),
     ("delete_slot", |vm| Step::DeleteSlot { vm }),
     ("log_dirty", |vm| Step::LogDirty { vm }),
     ("log_clean", |vm| Step::LogClean { vm }),
+    ("first_run", |vm| Step::FirstRun { vm }),
     ("vcpu_init", |vm| Step::VcpuInit { vm }),
     ("open_dump", |vm| Step::OpenDump { vm }),
     ("read_dump", |vm| Step::ReadDump { vm }),
@@ -182,11 +196,12 @@ const WITH_A_NUMBER: [Verb<OfNumber>; 6] = [
 /// Verbs with a descriptor.
 const WITH_A_FD: [Verb<OfFd>; 3] = [("close", Step::Close), ("send", Step::Send), ("receive", Step::Receive)];
 /// Verbs with a task.
-const WITH_A_TASK: [Verb<OfTask>; 5] = [
+const WITH_A_TASK: [Verb<OfTask>; 6] = [
     ("kill", Step::Kill),
     ("get_mm", Step::GetMm),
     ("put_mm", Step::PutMm),
     ("reclaim", Step::Reclaim),
+    ("reclaim_nonblock", Step::ReclaimNonblock),
     ("age", Step::Age),
 ];
 /// Verbs that stand alone.
@@ -265,14 +280,17 @@ impl fmt::Display for Step {
             Self::PutMm(task) => format!("put_mm {task}"),
             Self::Munmap => String::from("munmap"),
             Self::Reclaim(task) => format!("reclaim {task}"),
+            Self::ReclaimNonblock(task) => format!("reclaim_nonblock {task}"),
             Self::Age(task) => format!("age {task}"),
             Self::Fault { vm, page } => verb("fault ", *vm) + &page.to_string(),
             Self::Touch { vm, page } => verb("touch ", *vm) + &page.to_string(),
+            Self::CreateDevice { vm } => verb("create_device", *vm),
             Self::CreateSlot { vm } => verb("create_slot", *vm),
             Self::DeleteSlot { vm } => verb("delete_slot", *vm),
             Self::LogDirty { vm } => verb("log_dirty", *vm),
             Self::LogClean { vm } => verb("log_clean", *vm),
             Self::SetChunk { vm, pages } => verb("set_chunk ", *vm) + &pages.to_string(),
+            Self::FirstRun { vm } => verb("first_run", *vm),
             Self::VcpuInit { vm } => verb("vcpu_init", *vm),
             Self::OpenDump { vm } => verb("open_dump", *vm),
             Self::ReadDump { vm } => verb("read_dump", *vm),

@@ -52,6 +52,8 @@ fn of_kvm(arch: Arch, word: usize) -> Option<&'static str> {
         vm::NESTED_MMUS_SIZE => "kvm->arch.nested_mmus_size",
         vm::CHUNK => "kvm->arch.mmu.split_page_chunk_size",
         vm::VM_LIST => "kvm->vm_list",
+        vm::ACTIVE_INVALIDATE_COUNT => "kvm->mn_active_invalidate_count",
+        vm::BUS => "kvm->buses[]",
         vm::VCPUS..vm::MMU => "kvm->vcpu_array[]",
         _ => return None,
     })

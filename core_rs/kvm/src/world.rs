@@ -171,6 +171,15 @@ impl<R: Runtime> World<R> {
         self.config.granule.page_shift()
     }
 
+    /// The vCPUs of a VM, from 0 up to the last that the scenario speaks of.
+    pub(crate) fn vcpus(&self, vm: VmId) -> std::ops::Range<usize> {
+        let numbers = self.fds.iter().filter(|fd| fd.vm == vm.0).filter_map(|fd| match fd.kind {
+            FdKind::Vcpu(number) => Some(number + 1),
+            _ => None,
+        });
+        0..numbers.max().unwrap_or(0)
+    }
+
     /// Whether some VM may have nested mmus.
     pub(crate) fn nests(&self) -> bool {
         let grows = self.scenario.steps().any(|step| matches!(step, Step::VcpuInit { .. }));

@@ -39,6 +39,12 @@ fn a_wrong_text_names_the_value_and_what_would_be_right() {
         ("task T1 fds=vm: shut vm", "shut vm", "close"),
         ("task T1 fds=vm: close fd", "\"fd\"", "stats"),
         ("task T1 fds=vm: close 3:vm", "\"3\"", "1 or 2"),
+        ("task T1 fds=vm: reclaim_nonblock T9", "T9", "T1"),
+        (
+            "task T1 fds=vm: create_device; task T2 mm=T1 files=T1: create_device",
+            "create_device",
+            "one makes it",
+        ),
         ("task T1 fds=vm: create_vcpu 5", "\"5\"", "0 to 1"),
         ("task T1 fds=vm: exit now", "now", "get_mm TASK"),
         ("task T1 colour=red: exit", "colour", "files"),

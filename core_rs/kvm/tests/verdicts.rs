@@ -222,6 +222,41 @@ fn the_reviews_objections_are_broken_rules_or_not_reachable() {
 }
 
 #[test]
+fn locks_have_an_order_and_slots_lock_inside_an_srcu_section_breaks_it_without_a_deadlock() {
+    let broken = |verdict: &Verdict| {
+        let rules = [Kind::LockOrder, Kind::LockRecursion, Kind::SelfWait];
+        rules.map(|kind| objects(verdict, kind).join("; "))
+    };
+    for variant in ["arm64-6.12", "arm64-7.3", "riscv-7.3"] {
+        let verdict = verdict_of("lock-order", variant, "none");
+        assert_eq!((&verdict.answer, broken(&verdict)), (&Answer::Proved, Default::default()), "{variant}");
+        // Who replaces the bus or a slot waits for readers of kvm->srcu under slots_lock; no flush is under way then.
+        let verdict = verdict_of("lock-order", variant, "cache=slots-lock");
+        assert_eq!(verdict.answer, Answer::Proved, "{variant}");
+        let [order, others @ ..] = broken(&verdict);
+        assert_eq!(order, "kvm->slots_lock, kvm->srcu", "{variant}");
+        assert_eq!(others, ["", ""], "{variant}");
+    }
+}
+
+#[test]
+fn a_slot_that_waits_for_invalidations_in_flight_is_installed_in_the_end() {
+    for scenario in ["create-slot-reclaim", "delete-slot-reclaim"] {
+        for Variant { name, .. } in Variant::KERNELS {
+            assert!(is_proved(scenario, name, "none"), "{scenario} {name}");
+        }
+    }
+}
+
+#[test]
+fn an_unmap_that_may_not_block_leaves_riscvs_copy_of_the_root_no_chance() {
+    for variant in ["arm64-6.12", "arm64-7.3", "riscv-7.3"] {
+        assert!(is_proved("flush-unmap-nonblock", variant, "none"), "{variant}");
+    }
+    assert!(!is_proved("flush-unmap", "riscv-7.3", "none"));
+}
+
+#[test]
 fn a_table_freed_under_the_lock_by_the_notifiers_thread_is_out_of_the_leaves_reach() {
     let verdict = verdict_of("held-elsewhere", "arm64-early-return", "none");
     let bug = verdict.bug().unwrap();

@@ -105,13 +105,13 @@ impl Set {
         let open = |fd: Fd| self.is_open(state, task, fd);
         let vm_fd = |vm: usize| open(Fd { vm, kind: FdKind::Vm }) && state.vms[vm].mm == self.mm[task];
         let vcpu_fd = |vm: usize| {
-            let mut vcpus = self.fds.iter().filter(|fd| fd.vm == vm && matches!(fd.kind, FdKind::Vcpu(_)));
-            vcpus.any(|fd| open(*fd)) && state.vms[vm].mm == self.mm[task]
+            self.scenario.vcpu_fd(task, vm, &self.fds).is_some_and(open) && state.vms[vm].mm == self.mm[task]
         };
         let other = |name: &str| self.scenario.task(name).expect("a checked scenario");
         match &self.scenario.tasks[task].steps[step] {
             Step::CreateVm { vm, .. } => !state.vms[*vm].made,
             Step::CreateVcpu { vm, vcpu } => vm_fd(*vm) && !open(Fd { vm: *vm, kind: FdKind::Vcpu(*vcpu) }),
+            Step::CreateDevice { vm } => vm_fd(*vm) && !open(Fd { vm: *vm, kind: FdKind::Device }),
             Step::Close(fd) => open(*fd),
             Step::Send(fd) => open(*fd) && !state.sent[self.place(*fd)],
             Step::Receive(fd) => state.sent[self.place(*fd)] && !open(*fd),
@@ -121,12 +121,17 @@ impl Set {
             Step::Kill(name) | Step::GetMm(name) => state.alive[other(name)],
             Step::PutMm(name) => state.held[task].contains(&self.mm[other(name)]),
             Step::Munmap | Step::Tell(_) => true,
-            Step::Reclaim(name) | Step::Age(name) => state.mm_users[self.mm[other(name)]] > 0,
+            Step::Reclaim(name) | Step::ReclaimNonblock(name) | Step::Age(name) => {
+                state.mm_users[self.mm[other(name)]] > 0
+            }
             Step::CreateSlot { vm } | Step::SetChunk { vm, .. } => vm_fd(*vm) && !state.vms[*vm].slot,
             Step::DeleteSlot { vm } | Step::LogDirty { vm } | Step::LogClean { vm } => {
                 vm_fd(*vm) && state.vms[*vm].slot
             }
-            Step::Fault { vm, .. } | Step::Touch { vm, .. } | Step::VcpuInit { vm } => vcpu_fd(*vm),
+            Step::Fault { vm, .. }
+            | Step::Touch { vm, .. }
+            | Step::FirstRun { vm }
+            | Step::VcpuInit { vm } => vcpu_fd(*vm),
             Step::OpenDump { vm } => state.vms[*vm].made && !state.vms[*vm].gone,
             Step::ReadDump { vm } => open(Fd { vm: *vm, kind: FdKind::Dump }),
             Step::Punch { vm } => open(Fd { vm: *vm, kind: FdKind::Gmem }),
@@ -151,6 +156,10 @@ impl Set {
             }
             Step::CreateVcpu { vm, vcpu } => {
                 self.set_open(state, task, Fd { vm: *vm, kind: FdKind::Vcpu(*vcpu) }, true);
+                did(What::Count { counter: Counter::Vm(*vm), last: false });
+            }
+            Step::CreateDevice { vm } => {
+                self.set_open(state, task, Fd { vm: *vm, kind: FdKind::Device }, true);
                 did(What::Count { counter: Counter::Vm(*vm), last: false });
             }
             Step::OpenDump { vm } => {
@@ -203,9 +212,11 @@ impl Set {
             Step::LogDirty { vm } | Step::LogClean { vm } | Step::SetChunk { vm, .. } => did(What::Slot(*vm)),
             Step::Munmap
             | Step::Reclaim(_)
+            | Step::ReclaimNonblock(_)
             | Step::Age(_)
             | Step::Fault { .. }
             | Step::Touch { .. }
+            | Step::FirstRun { .. }
             | Step::VcpuInit { .. }
             | Step::ReadDump { .. }
             | Step::Punch { .. } => {}

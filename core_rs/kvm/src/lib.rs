@@ -3,7 +3,8 @@
 //! Objects, counts, locks and read sections are the kernel's, step by step, and sites have the kernel's function
 //! names; the table is [`stage2::Table`]. What differs between kernels is a [`Variant`], what was proposed
 //! against the race of May 2026 is a [`Strategy`], and who does what is a [`Scenario`]; the three make a
-//! [`Case`], which an explorer runs on coroutines and [`Case::run_on_threads`] on real threads.
+//! [`Case`], which an explorer runs on coroutines and [`Case::run_on_threads`] on real threads. [`AtSize`] runs the end of
+//! a VM on real threads over a guest of gigabytes: the same tasks, the same code.
 //!
 //! ```
 //! use kvm::Case;
@@ -30,8 +31,10 @@
 //! that loses its walk to another vCPU ends; upstream's guest would fault again. Who waits for invalidations looks at
 //! their count; upstream's is woken.
 
+mod at_size;
 mod error;
 mod files;
+mod guest;
 mod heap;
 mod memory_cache;
 mod memslots;
@@ -57,6 +60,7 @@ mod vm;
 mod word_names;
 mod world;
 
+pub use at_size::{AtSize, Beside, Order, Prepared, TornDown};
 pub use error::Error;
 pub use heap::{Harm, Memory};
 pub use named::Regression;

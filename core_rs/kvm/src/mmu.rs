@@ -66,7 +66,7 @@ impl<R: Runtime> World<R> {
         let pgt = match self.variant.arch {
             Arch::Arm64 | Arch::Riscv => {
                 let number =
-                    self.tables.push_with(|_| Table::new(self.config).expect("a shape has a geometry"));
+                    self.tables.push_with(|_| Table::new(self.guest.config).expect("a shape has a geometry"));
                 let name = if self.variant.arch == Arch::Arm64 { "kvm_pgtable" } else { "kvm.arch.pgd" };
                 let pgt = heap.alloc(name, 1, Memory::Kmalloc, site!("kvm_init_stage2_mmu:pgt"));
                 heap.init(pgt, 0, number as u64 + 1);
@@ -312,20 +312,14 @@ impl<R: Runtime> World<R> {
     /// Maps the slot of the set-up, before anything runs.
     pub(crate) fn set_up_mappings(&self, vm: &Vm<R>) {
         let mm = self.mm(vm.mm);
-        let (first, pages) = self.slot_range();
-        let step = if self.set_up.block { pages } else { 1 };
-        for page in (first..first + pages).step_by(step as usize) {
-            let pfn = self.fault_in(mm, page);
-            let pgt = self.pgt(vm, site!("user_mem_abort:pgt"));
-            if !self.variant.has_rwlock() {
-                self.map_plain_page(pgt, page, pfn);
-            } else if let Some(table) = self.table(pgt) {
-                let (ipa, size) = (self.ipa(page), self.ipa(step));
-                let prot = Prot::R | Prot::W | Prot::X;
-                let mapped =
-                    table.map(&mut Env::<NoLog>::default(), Walk::Exclusive, ipa, size, self.ipa(pfn), prot);
-                mapped.expect("an empty table takes a mapping");
+        let pgt = self.pgt(vm, site!("user_mem_abort:pgt"));
+        if !self.variant.has_rwlock() {
+            let (first, pages) = self.slot_range();
+            for page in first..first + pages {
+                self.map_plain_page(pgt, page, self.fault_in(mm, page));
             }
+        } else if let Some(table) = self.table(pgt) {
+            self.map_slot(mm, table);
         }
     }
 
@@ -357,7 +351,7 @@ impl<R: Runtime> World<R> {
             _ => self.destroy_pgt(*pgt, &mut None),
         });
         if !outside.pages.is_empty() {
-            R::tlb_invalidate(0, self.ipa(self.set_up.shape.pages()), site!("kvm_flush_remote_tlbs"));
+            R::tlb_invalidate(0, self.ipa(self.guest.space), site!("kvm_flush_remote_tlbs"));
             for page in &outside.pages {
                 self.heap.free(*page, site!("kvm_arch_flush_shadow_all:free_page"));
             }
@@ -395,7 +389,7 @@ impl<R: Runtime> World<R> {
     /// `kvm_stage2_destroy`: the whole table, in the ranges of the variant or the strategy.
     fn stage2_destroy(&self, table: &Table<R>, held: &mut Held<'_, R>) {
         let mut env = Env::<NoLog>::default();
-        let size = self.ipa(self.set_up.shape.pages());
+        let size = self.ipa(self.guest.space);
         let how = self.strategy.destroy(&self.variant);
         if how == Destroy::Whole {
             table.destroy_range(&mut env, 0, size);
@@ -419,7 +413,7 @@ impl<R: Runtime> World<R> {
 
     /// The steps of a range: start, bytes, and whether it is the last (`stage2_range_addr_end`).
     pub(crate) fn steps(&self, ipa: u64, size: u64) -> impl Iterator<Item = (u64, u64, bool)> + use<R> {
-        let step = self.config.geometry().expect("a shape has a geometry").step_bytes();
+        let step = self.guest.config.geometry().expect("a shape has a geometry").step_bytes();
         let end = ipa + size;
         let mut at = ipa;
         std::iter::from_fn(move || {

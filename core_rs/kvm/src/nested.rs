@@ -106,7 +106,7 @@ impl<R: Runtime> World<R> {
             let at = self.nested_mmu(vm, place);
             let site = site!("kvm_nested_s2_unmap:valid");
             if self.heap.load(at.object, at.base + VALID, Access::Plain, site) != 0 {
-                let all = GfnRange { first: 0, pages: self.set_up.shape.pages(), may_block };
+                let all = GfnRange { first: 0, pages: self.guest.space, may_block };
                 self.unmap_stage2_range(at, mmu, all);
             }
             place += 1;

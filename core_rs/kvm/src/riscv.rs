@@ -29,7 +29,7 @@ impl<R: Runtime> World<R> {
             };
             let pgd = self.pgt(vm, site!("kvm_riscv_mmu_free_pgd:pgd"));
             if let Some(table) = self.table(pgd) {
-                let _ = table.unmap(&mut Env::<NoLog>::default(), 0, self.ipa(self.set_up.shape.pages()));
+                let _ = table.unmap(&mut Env::<NoLog>::default(), 0, self.ipa(self.guest.space));
                 let site = site!("kvm_riscv_mmu_free_pgd:swap");
                 self.heap.store(at.object, at.base + PGT, 0, Access::Plain, site);
                 self.out_of_reach(vm);
@@ -47,7 +47,7 @@ impl<R: Runtime> World<R> {
         if pgd == 0 {
             return;
         }
-        R::tlb_invalidate(0, self.ipa(self.set_up.shape.pages()), site!("kvm_flush_remote_tlbs"));
+        R::tlb_invalidate(0, self.ipa(self.guest.space), site!("kvm_flush_remote_tlbs"));
         if let Some(table) = self.table(pgd) {
             table.destroy_pgd();
         }

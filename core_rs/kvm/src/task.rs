@@ -59,7 +59,7 @@ impl<R: Runtime> World<R> {
         self.drain_socket();
     }
 
-    fn step(&self, task: usize, step: &Step, held: &mut Vec<MmId>) {
+    pub(crate) fn step(&self, task: usize, step: &Step, held: &mut Vec<MmId>) {
         let mm = self.mm_of_task(task);
         match step {
             Step::CreateVm { vm, fails } => self.create_vm(task, VmId(*vm), *fails),

@@ -131,7 +131,7 @@ impl<R: Runtime> World<R> {
         self.set_up_nested(vm, set_up.nested);
         if set_up.slot {
             self.heap.init(vm.kvm, MEMSLOT, self.new_slot(0));
-            if set_up.mapped {
+            if set_up.mapped && self.guest.is_mapped(id) {
                 self.set_up_mappings(vm);
             }
         }
@@ -179,6 +179,7 @@ impl<R: Runtime> World<R> {
     /// `kvm_flush_shadow_all`.
     pub(crate) fn kvm_flush_shadow_all(&self, vm: &Vm<R>) {
         let generic = self.strategy.hold == Hold::Generic;
+        let _timed = self.time_flush();
         let _held = generic.then(|| vm.mmu_lock.write(site!("kvm_flush_shadow_all:mmu_lock")));
         self.kvm_arch_flush_shadow_all(vm);
     }

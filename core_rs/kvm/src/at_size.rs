@@ -13,7 +13,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use runtime::native::{Counting, LockStats, Native};
+use runtime::native::{AnyLock, Counting, LockKind, LockStats, Native};
 use runtime::scheduled::Violation;
 use runtime::{Runtime, site};
 use stage2::{Config, Geometry, LAST_LEVEL, Table, WalkerKind};
@@ -84,6 +84,8 @@ pub struct AtSize {
     pub strategy: Strategy,
     /// The order of events.
     pub order: Order,
+    /// What plays `mmu_lock`.
+    pub lock: LockKind,
     /// The tables.
     pub config: Config,
     /// Guest memory, from address 0 up, all of it mapped.
@@ -105,6 +107,7 @@ impl Default for AtSize {
             variant: Variant::KERNELS[1],
             strategy: Strategy::none(),
             order: Order::CloseFirst,
+            lock: LockKind::ParkingLot,
             config: Config { walker: WalkerKind::Upstream, ..Config::default() },
             guest_bytes: 1 << 30,
             leaf_bytes: 4096,
@@ -115,9 +118,12 @@ impl Default for AtSize {
     }
 }
 
+/// The runtime: which lock plays `mmu_lock` is chosen for each VM.
+type OnThreads<C> = Native<C, AnyLock>;
+
 /// A VM at full size, ready to go.
 pub struct Prepared<C: Counting> {
-    world: World<Native<C>>,
+    world: World<OnThreads<C>>,
     /// The task that goes on meanwhile, if one does.
     beside: Option<usize>,
 }
@@ -233,6 +239,7 @@ impl AtSize {
         scenario.set_up.objects = split_pages(&geometry);
         let page = geometry.page_size();
         let guest = Guest::large(self.config, self.guest_bytes / page, self.leaf_bytes / page);
+        let _chosen = self.lock.for_new_locks();
         let world = World::new(&scenario, guest, self.variant, self.strategy.clone()).timed();
         let beside = self.beside.map(|_| scenario.tasks.len() - 1);
         Ok(Prepared { world, beside })
@@ -294,7 +301,7 @@ impl<C: Counting> Prepared<C> {
         let of_order = || (0..tasks).filter(|task| self.beside != Some(*task)).map(|task| spans[task]);
         let begin = of_order().map(|(begin, _)| begin).min().expect("an order has a task");
         let end = of_order().map(|(_, end)| end).max().expect("an order has a task");
-        Native::<C>::rcu_barrier(site!("end:rcu_barrier"));
+        OnThreads::<C>::rcu_barrier(site!("end:rcu_barrier"));
         let pages_freed = world.table_pages().freed - freed;
         let violations = judge(world);
         let named = world.scenario.tasks.iter().zip(&spans);
@@ -323,7 +330,7 @@ struct Tables {
     freed: u64,
 }
 
-impl<C: Counting> World<Native<C>> {
+impl<C: Counting> World<OnThreads<C>> {
     /// Does a task's steps again and again until it is told to stop, faults on one page after the other; then exits.
     /// Answers how often.
     fn repeat(&self, task: usize, stop: &AtomicBool) -> u64 {
@@ -352,7 +359,7 @@ impl<C: Counting> World<Native<C>> {
     }
 
     fn table_pages(&self) -> Tables {
-        let sum = |of: fn(&Table<Native<C>>) -> u64| self.tables.iter().map(|(_, table)| of(table)).sum();
+        let sum = |of: fn(&Table<OnThreads<C>>) -> u64| self.tables.iter().map(|(_, table)| of(table)).sum();
         Tables {
             live: sum(Table::live_pages),
             bytes: sum(Table::memory_bytes),
@@ -362,7 +369,7 @@ impl<C: Counting> World<Native<C>> {
 
     /// What each lock has recorded, each VM's `mmu_lock` first.
     fn lock_stats(&self) -> Vec<LockStats> {
-        let plain = |lock| Native::<C>::lock_stats(lock);
+        let plain = |lock| OnThreads::<C>::lock_stats(lock);
         let mut all: Vec<_> = self.vms().map(|vm| vm.mmu_lock.stats()).collect();
         for vm in self.vms() {
             let locks =

@@ -1,7 +1,7 @@
 //! `kvm->mmu_lock`: a rwlock on arm64 and riscv, a spinlock on loongarch and mips. Not recursive, innermost;
 //! nothing under it may sleep.
 
-use runtime::native::{Counting, LockStats, Native};
+use runtime::native::{Counting, LockStats, Native, RwLockKind};
 use runtime::{LockClass, Runtime, Site};
 
 pub(crate) enum MmuLock<R: Runtime> {
@@ -55,19 +55,19 @@ impl<R: Runtime> MmuLock<R> {
     }
 }
 
-impl<C: Counting> MmuLock<Native<C>> {
+impl<C: Counting, K: RwLockKind> MmuLock<Native<C, K>> {
     /// What it has recorded so far.
     pub(crate) fn stats(&self) -> LockStats {
         match self {
-            Self::Rw(lock) => Native::<C>::stats(lock),
-            Self::Spin(lock) => Native::<C>::lock_stats(lock),
+            Self::Rw(lock) => Native::<C, K>::stats(lock),
+            Self::Spin(lock) => Native::<C, K>::lock_stats(lock),
         }
     }
 
     /// Makes room for what the running thread will record of it.
     pub(crate) fn prepare(&self) {
         if let Self::Rw(lock) = self {
-            Native::<C>::prepare(lock);
+            Native::<C, K>::prepare(lock);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use explore::{Answer, Kind, Settings, Verdict, explore};
 use kvm::{AtSize, Beside, Cache, Case, Order, Strategy, TornDown, Variant};
-use runtime::native::{Counts, Off};
+use runtime::native::{Counts, LockKind, Off};
 use runtime::scheduled::{Kind as Did, Program, Replay, run};
 use stage2::{Config, Granule};
 
@@ -154,6 +154,21 @@ fn the_race_does_only_harm_that_the_explorer_knows_however_often_it_runs() {
             assert!(happened(&torn_down).is_subset(&known), "{variant}: {torn_down:?}");
             assert_eq!(torn_down.pages_freed, torn_down.pages_before, "{variant}");
             assert!((1..=2).contains(&torn_down.flushes.len()), "{variant}");
+        }
+    }
+}
+
+#[test]
+fn every_lock_can_play_mmu_lock() {
+    for lock in LockKind::ALL {
+        for (order, beside) in [(Order::FdPassed, Beside::Age), (Order::CloseFirst, Beside::OtherVm)] {
+            let strategy = "lock-flush".parse().unwrap();
+            let beside = Some(beside);
+            let teardown =
+                AtSize { lock: *lock, strategy, order, beside, guest_bytes: 8 * MIB, ..AtSize::default() };
+            let torn_down = torn_down(&teardown);
+            assert_eq!(happened(&torn_down), BTreeSet::new(), "{lock} {order}");
+            assert!(torn_down.pages_freed >= 7, "{lock} {order}");
         }
     }
 }

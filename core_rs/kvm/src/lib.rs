@@ -26,7 +26,7 @@
 //! checks the order: explorers do.
 //!
 //! # What is left out
-//! Interrupts, devices but for the reference they hold and their place on the bus, `mmap_lock`, more than one slot a VM,
+//! Interrupts, devices but for the reference they hold and their place on the bus, `mmap_lock`, more than two slots a VM,
 //! file-backed memory, pKVM. Nothing that is left out takes or drops one of the locks or counts that are modelled. A fault
 //! that loses its walk to another vCPU ends; upstream's guest would fault again. Who waits for invalidations looks at
 //! their count; upstream's is woken.
@@ -67,7 +67,7 @@ pub use named::Regression;
 pub use orderings::{Ordering, Orderings, Path, PathKind, orderings};
 pub use program::{Case, Outcome};
 pub use scenario::{Cache, Scenario, SetUp, Shape, Task};
-pub use step::{Fd, FdKind, MAX_TOLD, MAX_VCPUS, MAX_VMS, Step};
+pub use step::{Fd, FdKind, MAX_SLOTS, MAX_TOLD, MAX_VCPUS, MAX_VMS, Step};
 pub use strategy::{Helpers, Hold, Part, Strategy};
 pub use variant::{Arch, Destroy, Nested, Variant};
 

@@ -97,7 +97,7 @@ impl<R: Runtime> World<R> {
     /// `munmap` of the guest's memory: notifiers first, then the pages.
     pub(crate) fn munmap(&self, mm: &Mm<R>) {
         self.heap.store(mm.vma, 0, 0, Access::Marked, site!("do_vmi_munmap"));
-        let invalidated = self.mmu_notifier_invalidate_range_start(mm, self.guest_range(true));
+        let invalidated = self.mmu_notifier_invalidate_range_start(mm, true);
         self.zap_pages(mm);
         self.mmu_notifier_invalidate_range_end(mm, &invalidated);
     }
@@ -109,7 +109,7 @@ impl<R: Runtime> World<R> {
         if self.heap.load(mm.vma, 0, Access::Marked, site!("try_to_unmap:vma")) == 0 {
             return;
         }
-        let invalidated = self.mmu_notifier_invalidate_range_start(mm, self.guest_range(may_block));
+        let invalidated = self.mmu_notifier_invalidate_range_start(mm, may_block);
         self.zap_pages(mm);
         self.mmu_notifier_invalidate_range_end(mm, &invalidated);
     }
@@ -118,8 +118,7 @@ impl<R: Runtime> World<R> {
     pub(crate) fn age(&self, mm: &Mm<R>) {
         let _rmap = R::lock(&mm.anon_vma, site!("folio_lock_anon_vma_read"));
         if self.heap.load(mm.vma, 0, Access::Marked, site!("folio_referenced:vma")) != 0 {
-            let (first, pages) = self.slot_range();
-            self.mmu_notifier_clear_flush_young(mm, first, pages);
+            self.mmu_notifier_clear_flush_young(mm);
         }
     }
 

@@ -187,8 +187,7 @@ impl<R: Runtime> World<R> {
 
     /// The guest's memory, as a range to be unmapped.
     pub(crate) fn guest_range(&self, may_block: bool) -> GfnRange {
-        let (first, pages) = self.slot_range();
-        GfnRange { first, pages, may_block }
+        GfnRange { first: self.guest.first, pages: self.guest.pages, may_block }
     }
 
     /// `kvm_unmap_gfn_range`: under `mmu_lock`, which may be dropped between steps if the range may block.
@@ -229,7 +228,7 @@ impl<R: Runtime> World<R> {
     }
 
     /// `kvm_age_gfn`: under `mmu_lock`.
-    pub(crate) fn kvm_age_gfn(&self, vm: &Vm<R>, first: u64, pages: u64) {
+    pub(crate) fn kvm_age_gfn(&self, vm: &Vm<R>, GfnRange { first, pages, .. }: GfnRange) {
         let pgt = self.pgt(vm, site!("kvm_age_gfn:pgt"));
         if pgt == 0 {
             return;
@@ -314,8 +313,7 @@ impl<R: Runtime> World<R> {
         let mm = self.mm(vm.mm);
         let pgt = self.pgt(vm, site!("user_mem_abort:pgt"));
         if !self.variant.has_rwlock() {
-            let (first, pages) = self.slot_range();
-            for page in first..first + pages {
+            for page in self.guest.first..self.guest.first + self.guest.pages {
                 self.map_plain_page(pgt, page, self.fault_in(mm, page));
             }
         } else if let Some(table) = self.table(pgt) {

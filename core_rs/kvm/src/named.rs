@@ -185,6 +185,11 @@ const NAMED: &[(&str, &str, &str)] = &[
         "setup slot=no mapped=no; task T1 fds=vm: create_slot; task kswapd: reclaim T1",
     ),
     (
+        "two-slots",
+        "one of two slots is deleted against reclaim, which unmaps both",
+        "setup pages=2 slots=2; task T1 fds=vm: delete_slot; task kswapd: reclaim T1",
+    ),
+    (
         "lock-order",
         "kvm->lock, vcpu->mutex, slots_lock and what is under them, in the order that they have",
         "task T1: create_vm, create_device, create_vcpu 0, first_run, create_slot, fault 0, delete_slot, exit; \

@@ -12,7 +12,6 @@
 use runtime::{Access, Runtime, site};
 
 use crate::mm::{Mm, NOTIFIER_LIST};
-use crate::mmu::GfnRange;
 use crate::vm::{ACTIVE_INVALIDATE_COUNT, INVALIDATE_IN_PROGRESS, INVALIDATE_SEQ, NEXT, PPREV, Vm};
 use crate::world::{VmId, World};
 
@@ -81,13 +80,13 @@ impl<R: Runtime> World<R> {
         self.mmdrop(mm);
     }
 
-    /// Invalidates guest pages in every VM of the address space; answers which were told.
-    pub(crate) fn mmu_notifier_invalidate_range_start(&self, mm: &Mm<R>, range: GfnRange) -> Vec<VmId> {
+    /// Invalidates the guest's pages in every VM of the address space; answers which were told.
+    pub(crate) fn mmu_notifier_invalidate_range_start(&self, mm: &Mm<R>, may_block: bool) -> Vec<VmId> {
         let mut told = Vec::new();
         if self.has_subscriptions(mm) {
             let _readers = R::srcu_read(&self.srcu, site!("mmu_notifier_invalidate_range_start:srcu"));
             self.for_each_subscription(mm, |vm| {
-                self.kvm_mmu_notifier_invalidate_range_start(vm, range);
+                self.kvm_mmu_notifier_invalidate_range_start(vm, may_block);
                 told.push(vm.id);
             });
         }
@@ -108,14 +107,17 @@ impl<R: Runtime> World<R> {
     }
 
     /// Clears access flags in every VM of the address space.
-    pub(crate) fn mmu_notifier_clear_flush_young(&self, mm: &Mm<R>, first: u64, pages: u64) {
+    pub(crate) fn mmu_notifier_clear_flush_young(&self, mm: &Mm<R>) {
         if self.has_subscriptions(mm) {
             let _readers = R::srcu_read(&self.srcu, site!("mmu_notifier_clear_flush_young:srcu"));
             self.for_each_subscription(mm, |vm| {
                 let _slots = R::srcu_read(&vm.srcu, site!("kvm_mmu_notifier_clear_flush_young:srcu"));
-                if self.has_slot(vm) {
-                    let _mmu = vm.mmu_lock.write(site!("kvm_mmu_notifier_clear_flush_young:mmu_lock"));
-                    self.kvm_age_gfn(vm, first, pages);
+                let mut held = None;
+                for slot in self.present_slots(vm) {
+                    held.get_or_insert_with(|| {
+                        vm.mmu_lock.write(site!("kvm_mmu_notifier_clear_flush_young:mmu_lock"))
+                    });
+                    self.kvm_age_gfn(vm, self.slot_range(slot, false));
                 }
             });
         }
@@ -127,7 +129,7 @@ impl<R: Runtime> World<R> {
         self.kvm_flush_shadow_all(vm);
     }
 
-    fn kvm_mmu_notifier_invalidate_range_start(&self, vm: &Vm<R>, range: GfnRange) {
+    fn kvm_mmu_notifier_invalidate_range_start(&self, vm: &Vm<R>, may_block: bool) {
         {
             let site = site!("kvm_mmu_notifier_invalidate_range_start:mn_invalidate_lock");
             let _count = R::lock(&vm.mn_invalidate_lock, site);
@@ -136,17 +138,21 @@ impl<R: Runtime> World<R> {
             self.heap.store(vm.kvm, ACTIVE_INVALIDATE_COUNT, count + 1, Access::Marked, site);
         }
         let _slots = R::srcu_read(&vm.srcu, site!("kvm_mmu_notifier_invalidate_range_start:srcu"));
-        if self.has_slot(vm) {
-            let mut mmu = vm.mmu_lock.write(site!("kvm_mmu_notifier_invalidate_range_start:mmu_lock"));
-            self.kvm_mmu_invalidate_begin(vm);
-            self.kvm_unmap_gfn_range(vm, &mut mmu, range);
+        let mut held = None;
+        for slot in self.present_slots(vm) {
+            let mmu = held.get_or_insert_with(|| {
+                let mmu = vm.mmu_lock.write(site!("kvm_mmu_notifier_invalidate_range_start:mmu_lock"));
+                self.kvm_mmu_invalidate_begin(vm);
+                mmu
+            });
+            self.kvm_unmap_gfn_range(vm, mmu, self.slot_range(slot, may_block));
         }
     }
 
     fn kvm_mmu_notifier_invalidate_range_end(&self, vm: &Vm<R>) {
         {
             let _slots = R::srcu_read(&vm.srcu, site!("kvm_mmu_notifier_invalidate_range_end:srcu"));
-            if self.has_slot(vm) {
+            if self.present_slots(vm).next().is_some() {
                 let _mmu = vm.mmu_lock.write(site!("kvm_mmu_notifier_invalidate_range_end:mmu_lock"));
                 self.kvm_mmu_invalidate_end(vm);
             }

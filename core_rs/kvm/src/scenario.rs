@@ -20,7 +20,7 @@ use stage2::{Config, Granule, WalkerKind};
 
 use crate::error::{Error, name_of, one_of, pair};
 use crate::heap::Memory;
-use crate::step::{Fd, FdKind, MAX_VMS, Step};
+use crate::step::{Fd, FdKind, MAX_SLOTS, MAX_VMS, Step};
 
 /// How far eager splitting has used its cache of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,11 +55,13 @@ pub struct SetUp {
     pub nested: u64,
     /// Where the arrays of the split cache and of nested mmus come from.
     pub arrays: Memory,
-    /// Guest pages in the slot.
+    /// Guest pages in the slots together.
     pub pages: u64,
-    /// Whether there is a slot.
+    /// Slots that a VM may have: each has an equal share of the pages.
+    pub slots: u64,
+    /// Whether its slots are there.
     pub slot: bool,
-    /// Whether the pages of the slot are mapped.
+    /// Whether the pages of the slots are mapped.
     pub mapped: bool,
     /// Whether the pages are mapped as one block, for eager splits.
     pub block: bool,
@@ -77,6 +79,7 @@ impl Default for SetUp {
             nested: 0,
             arrays: Memory::Kmalloc,
             pages: 1,
+            slots: 1,
             slot: true,
             mapped: true,
             block: false,
@@ -144,7 +147,7 @@ impl Shape {
 }
 
 impl SetUp {
-    /// The first guest page of the slot: in the middle, so that two pages lie in two steps; a block's is aligned.
+    /// The first guest page of the slots: in the middle, so that two pages lie in two steps; a block's is aligned.
     pub(crate) fn first_page(&self) -> u64 {
         if self.block { 0 } else { (self.shape.pages() - self.pages) / 2 }
     }
@@ -161,6 +164,13 @@ impl SetUp {
         }
         if self.block && (self.pages != 2 || self.shape != Shape::Small) {
             return wrong(String::from("block=yes needs pages=2 shape=small: a block of two pages"));
+        }
+        if !(1..=MAX_SLOTS as u64).contains(&self.slots) || !self.pages.is_multiple_of(self.slots) {
+            let (slots, pages) = (self.slots, self.pages);
+            return wrong(format!("slots={slots} is not 1 or {MAX_SLOTS}, among which pages={pages} divide"));
+        }
+        if self.block && self.slots > 1 {
+            return wrong(String::from("block=yes needs slots=1: a block lies in one slot"));
         }
         if !(1..=4).contains(&self.objects) {
             return wrong(format!("objects={} is outside 1 to 4", self.objects));
@@ -289,6 +299,14 @@ impl Scenario {
             }
         }
         for step in self.steps() {
+            if let Step::CreateSlot { slot, .. }
+            | Step::DeleteSlot { slot, .. }
+            | Step::LogDirty { slot, .. }
+            | Step::LogClean { slot, .. } = step
+                && *slot as u64 >= self.set_up.slots
+            {
+                return wrong(format!("{step}: slots={} has no such slot", self.set_up.slots));
+            }
             let makes = matches!(
                 step,
                 Step::CreateVm { .. }
@@ -326,6 +344,7 @@ impl fmt::Display for SetUp {
         word(self.nested != default.nested, "nested", &self.nested.to_string())?;
         word(self.arrays != default.arrays, "arrays", name_of(&MEMORIES, self.arrays))?;
         word(self.pages != default.pages, "pages", &self.pages.to_string())?;
+        word(self.slots != default.slots, "slots", &self.slots.to_string())?;
         word(self.slot != default.slot, "slot", name_of(&YES_NO, self.slot))?;
         word(self.mapped != default.mapped, "mapped", name_of(&YES_NO, self.mapped))?;
         word(self.block != default.block, "block", name_of(&YES_NO, self.block))?;
@@ -355,6 +374,7 @@ impl FromStr for SetUp {
                 "nested" => set_up.nested = number("nested")?,
                 "arrays" => set_up.arrays = one_of("arrays", &MEMORIES, value)?,
                 "pages" => set_up.pages = number("pages")?,
+                "slots" => set_up.slots = number("slots")?,
                 "slot" => set_up.slot = one_of("slot", &YES_NO, value)?,
                 "mapped" => set_up.mapped = one_of("mapped", &YES_NO, value)?,
                 "block" => set_up.block = one_of("block", &YES_NO, value)?,
@@ -365,7 +385,7 @@ impl FromStr for SetUp {
                         what: "key of the set-up",
                         value: key.to_owned(),
                         expected: String::from(
-                            "cache, objects, nested, arrays, pages, slot, mapped, block, shape, walker",
+                            "cache, objects, nested, arrays, pages, slots, slot, mapped, block, shape, walker",
                         ),
                     });
                 }

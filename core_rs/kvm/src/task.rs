@@ -101,10 +101,10 @@ impl<R: Runtime> World<R> {
                 self.vcpu_ioctl(task, *vm, |kvm| self.kvm_handle_guest_abort(kvm, *page));
             }
             Step::Touch { vm, page } => self.vcpu_ioctl(task, *vm, |_| self.guest_access(*page)),
-            Step::CreateSlot { vm } => self.vm_ioctl(task, *vm, |kvm| self.create_slot(kvm)),
-            Step::DeleteSlot { vm } => self.vm_ioctl(task, *vm, |kvm| self.delete_slot(kvm)),
-            Step::LogDirty { vm } => self.vm_ioctl(task, *vm, |kvm| self.log_dirty(kvm, true)),
-            Step::LogClean { vm } => self.vm_ioctl(task, *vm, |kvm| self.log_dirty(kvm, false)),
+            Step::CreateSlot { vm, slot } => self.vm_ioctl(task, *vm, |kvm| self.create_slot(kvm, *slot)),
+            Step::DeleteSlot { vm, slot } => self.vm_ioctl(task, *vm, |kvm| self.delete_slot(kvm, *slot)),
+            Step::LogDirty { vm, slot } => self.vm_ioctl(task, *vm, |kvm| self.log_dirty(kvm, *slot, true)),
+            Step::LogClean { vm, slot } => self.vm_ioctl(task, *vm, |kvm| self.log_dirty(kvm, *slot, false)),
             Step::SetChunk { vm, pages } => self.vm_ioctl(task, *vm, |kvm| self.set_chunk(kvm, *pages)),
             Step::FirstRun { vm } => self.vcpu_ioctl(task, *vm, |kvm| self.kvm_vgic_map_resources(kvm)),
             Step::VcpuInit { vm } => self.vcpu_ioctl(task, *vm, |kvm| self.kvm_vcpu_init_nested(kvm)),

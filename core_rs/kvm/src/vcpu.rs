@@ -38,7 +38,7 @@ impl<R: Runtime> World<R> {
     fn user_mem_abort(&self, vm: &Vm<R>, page: u64) -> bool {
         let (heap, marked) = (&self.heap, Access::Marked);
         let _slots = R::srcu_read(&vm.srcu, site!("kvm_handle_guest_abort:srcu"));
-        if !self.has_valid_slot(vm) {
+        if !self.has_valid_slot(vm, page) {
             return true; // not memory: an exit to userspace
         }
         let seq = heap.load(vm.kvm, INVALIDATE_SEQ, marked, site!("user_mem_abort:mmu_invalidate_seq"));

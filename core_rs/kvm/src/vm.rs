@@ -11,29 +11,29 @@ use crate::memory_cache::{CACHE_WORDS, CacheRef};
 use crate::mmu::{Caller, MMU_WORDS, MmuRef};
 use crate::mmu_lock::MmuLock;
 use crate::scenario::Cache;
-use crate::step::{FdKind, MAX_VCPUS};
+use crate::step::{FdKind, MAX_SLOTS, MAX_VCPUS};
 use crate::strategy::{Hold, Part};
 use crate::variant::{Arch, Nested};
 use crate::world::{MmId, VmId, World};
 
 /// Words of `struct kvm`.
 pub(crate) const USERS_COUNT: usize = 0;
-pub(crate) const MEMSLOT: usize = 1;
-pub(crate) const INVALIDATE_SEQ: usize = 2;
-pub(crate) const INVALIDATE_IN_PROGRESS: usize = 3;
+pub(crate) const INVALIDATE_SEQ: usize = 1;
+pub(crate) const INVALIDATE_IN_PROGRESS: usize = 2;
 /// Of the notifier subscription: 0 when it is on no list.
-pub(crate) const PPREV: usize = 4;
-pub(crate) const NEXT: usize = 5;
-pub(crate) const NESTED_MMUS: usize = 6;
-pub(crate) const NESTED_MMUS_SIZE: usize = 7;
+pub(crate) const PPREV: usize = 3;
+pub(crate) const NEXT: usize = 4;
+pub(crate) const NESTED_MMUS: usize = 5;
+pub(crate) const NESTED_MMUS_SIZE: usize = 6;
 /// Pages that the split cache is filled with.
-pub(crate) const CHUNK: usize = 8;
-pub(crate) const VM_LIST: usize = 9;
+pub(crate) const CHUNK: usize = 7;
+pub(crate) const VM_LIST: usize = 8;
 /// Invalidations between `range_start` and `range_end`: under `mn_invalidate_lock`.
-pub(crate) const ACTIVE_INVALIDATE_COUNT: usize = 10;
+pub(crate) const ACTIVE_INVALIDATE_COUNT: usize = 9;
 /// The array of devices that a guest's access to no memory is looked up in; NULL as long as there is none.
-pub(crate) const BUS: usize = 11;
-pub(crate) const VCPUS: usize = 12;
+pub(crate) const BUS: usize = 10;
+pub(crate) const MEMSLOTS: usize = 11;
+pub(crate) const VCPUS: usize = MEMSLOTS + MAX_SLOTS;
 pub(crate) const MMU: usize = VCPUS + MAX_VCPUS;
 pub(crate) const SPLIT_CACHE: usize = MMU + MMU_WORDS;
 pub(crate) const KVM_WORDS: usize = SPLIT_CACHE + CACHE_WORDS;
@@ -130,7 +130,7 @@ impl<R: Runtime> World<R> {
         }
         self.set_up_nested(vm, set_up.nested);
         if set_up.slot {
-            self.heap.init(vm.kvm, MEMSLOT, self.new_slot(0));
+            self.slots().for_each(|slot| self.heap.init(vm.kvm, MEMSLOTS + slot, self.new_slot(0)));
             if set_up.mapped && self.guest.is_mapped(id) {
                 self.set_up_mappings(vm);
             }

@@ -202,11 +202,6 @@ impl<R: Runtime> World<R> {
         MmId(self.scenario.task(&self.scenario.tasks[task].mm).expect("a checked scenario"))
     }
 
-    /// The guest pages of the slot: the first, and how many.
-    pub(crate) fn slot_range(&self) -> (u64, u64) {
-        (self.guest.first, self.guest.pages)
-    }
-
     pub(crate) fn page_shift(&self) -> u32 {
         self.guest.config.granule.page_shift()
     }

@@ -136,6 +136,33 @@ fn a_slot_is_deleted_in_two_grace_periods_and_frees_the_split_cache() {
 }
 
 #[test]
+fn one_of_two_slots_goes_and_the_other_stays() {
+    let text = "setup pages=2 slots=2 mapped=no; \
+                task T1 fds=vm,vcpu0: delete_slot 1, fault 0, touch 0, fault 1, touch 1, set_chunk 2";
+    let execution = in_turn(text, "arm64-7.3");
+    let touches = || execution.actions.iter().filter(|action| action.site.name() == "guest:access");
+    let hits: Vec<_> =
+        touches().map(|action| matches!(action.effect, runtime::scheduled::Effect::Cached { .. })).collect();
+    assert_eq!(hits, [true, false]);
+    assert_eq!(times(&execution, "kvm_vm_ioctl_enable_cap:chunk_size"), 0, "a slot is left");
+    let text = "setup pages=2 slots=2; task T1 fds=vm: delete_slot 1, delete_slot, set_chunk 2";
+    assert_eq!(times(&in_turn(text, "arm64-7.3"), "kvm_vm_ioctl_enable_cap:chunk_size"), 1);
+}
+
+#[test]
+fn a_callback_takes_the_lock_once_for_all_slots_and_not_at_all_where_there_is_none() {
+    let taken = |set_up: &str| {
+        let text = format!("setup {set_up}; task T1 fds=vm: ; task kswapd: reclaim T1");
+        let execution = in_turn(&text, "arm64-7.3");
+        let site = "kvm_mmu_notifier_invalidate_range_start:mmu_lock";
+        let takes =
+            |action: &&runtime::scheduled::Action| action.kind == Kind::Write && action.site.name() == site;
+        execution.actions.iter().filter(takes).count()
+    };
+    assert_eq!([taken("pages=2 slots=2"), taken("pages=2"), taken("slot=no mapped=no")], [1, 1, 0]);
+}
+
+#[test]
 fn an_eager_split_fills_the_cache_outside_the_lock_and_uses_it_under_it() {
     let text = "setup pages=2 block=yes; task T1 fds=vm: log_dirty, log_clean";
     let execution = in_turn(text, "arm64-7.3");

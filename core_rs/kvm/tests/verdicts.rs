@@ -185,6 +185,7 @@ fn a_live_vm_maps_no_page_that_was_given_back() {
         "fault-fault",
         "split-reclaim",
         "delete-slot-reclaim",
+        "two-slots",
     ];
     for scenario in scenarios {
         for Variant { name, .. } in Variant::KERNELS {

@@ -4,7 +4,7 @@
 
 use super::{Move, PathKind};
 use crate::scenario::Scenario;
-use crate::step::{Fd, FdKind, MAX_VMS, Step};
+use crate::step::{Fd, FdKind, MAX_SLOTS, MAX_VMS, Step};
 
 /// What a step does, as far as others can tell: by the task that does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(super) enum What {
     Killed(usize),
     Tell(u64),
     Await(u64),
-    /// Looks at the slot, or changes it.
+    /// Looks at a slot, or changes it.
     Slot(usize),
 }
 
@@ -77,7 +77,7 @@ struct VmState {
     made: bool,
     gone: bool,
     registered: bool,
-    slot: bool,
+    slots: [bool; MAX_SLOTS],
     mm: usize,
 }
 
@@ -124,9 +124,10 @@ impl Set {
             Step::Reclaim(name) | Step::ReclaimNonblock(name) | Step::Age(name) => {
                 state.mm_users[self.mm[other(name)]] > 0
             }
-            Step::CreateSlot { vm } | Step::SetChunk { vm, .. } => vm_fd(*vm) && !state.vms[*vm].slot,
-            Step::DeleteSlot { vm } | Step::LogDirty { vm } | Step::LogClean { vm } => {
-                vm_fd(*vm) && state.vms[*vm].slot
+            Step::CreateSlot { vm, slot } => vm_fd(*vm) && !state.vms[*vm].slots[*slot],
+            Step::SetChunk { vm, .. } => vm_fd(*vm) && state.vms[*vm].slots.iter().all(|slot| !slot),
+            Step::DeleteSlot { vm, slot } | Step::LogDirty { vm, slot } | Step::LogClean { vm, slot } => {
+                vm_fd(*vm) && state.vms[*vm].slots[*slot]
             }
             Step::Fault { vm, .. }
             | Step::Touch { vm, .. }
@@ -148,7 +149,8 @@ impl Set {
         match &self.scenario.tasks[task].steps[step] {
             Step::CreateVm { vm, fails } => {
                 let mm = self.mm[task];
-                state.vms[*vm] = VmState { made: true, gone: *fails, registered: !fails, slot: false, mm };
+                state.vms[*vm] =
+                    VmState { made: true, gone: *fails, registered: !fails, slots: [false; MAX_SLOTS], mm };
                 if !fails {
                     self.set_open(state, task, Fd { vm: *vm, kind: FdKind::Vm }, true);
                     did(What::Count { counter: Counter::Vm(*vm), last: false });
@@ -201,15 +203,17 @@ impl Set {
                 did(What::Tell(*number));
             }
             Step::Await(number) => did(What::Await(*number)),
-            Step::CreateSlot { vm } => {
-                state.vms[*vm].slot = true;
+            Step::CreateSlot { vm, slot } => {
+                state.vms[*vm].slots[*slot] = true;
                 did(What::Slot(*vm));
             }
-            Step::DeleteSlot { vm } => {
-                state.vms[*vm].slot = false;
+            Step::DeleteSlot { vm, slot } => {
+                state.vms[*vm].slots[*slot] = false;
                 did(What::Slot(*vm));
             }
-            Step::LogDirty { vm } | Step::LogClean { vm } | Step::SetChunk { vm, .. } => did(What::Slot(*vm)),
+            Step::LogDirty { vm, .. } | Step::LogClean { vm, .. } | Step::SetChunk { vm, .. } => {
+                did(What::Slot(*vm));
+            }
             Step::Munmap
             | Step::Reclaim(_)
             | Step::ReclaimNonblock(_)
@@ -331,7 +335,9 @@ impl State {
             |owners: &[usize], task: usize| owners.iter().filter(|owner| **owner == task).count() as u32;
         let vm = |vm: usize| {
             let made = set.scenario.exists(vm);
-            VmState { made, gone: false, registered: made, slot: made && set.scenario.set_up.slot, mm: 0 }
+            let there = made && set.scenario.set_up.slot;
+            let slots = std::array::from_fn(|slot| there && (slot as u64) < set.scenario.set_up.slots);
+            VmState { made, gone: false, registered: made, slots, mm: 0 }
         };
         let mut state = Self {
             done: tasks.iter().map(|task| vec![false; task.steps.len()]).collect(),

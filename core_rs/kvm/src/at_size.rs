@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use runtime::native::{AnyLock, Counting, LockKind, LockStats, Native};
 use runtime::scheduled::Violation;
 use runtime::{Runtime, site};
-use stage2::{Config, Geometry, LAST_LEVEL, Table, WalkerKind};
+use stage2::{Config, Env, Errno, Geometry, LAST_LEVEL, NoLog, Prot, Table, WalkerKind};
 
 use crate::error::{Error, name_of, one_of};
 use crate::guest::Guest;
@@ -25,8 +25,9 @@ use crate::program::{Case, judge};
 use crate::scenario::{Cache, Scenario, SetUp};
 use crate::step::Step;
 use crate::strategy::Strategy;
-use crate::variant::{Arch, Variant};
-use crate::world::World;
+use crate::variant::{Arch, Destroy, Nested, Variant};
+use crate::vm::Vm;
+use crate::world::{VmId, World};
 
 /// In which order a VM and its address space go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,7 +120,7 @@ impl Default for AtSize {
 }
 
 /// The runtime: which lock plays `mmu_lock` is chosen for each VM.
-type OnThreads<C> = Native<C, AnyLock>;
+pub type OnThreads<C> = Native<C, AnyLock>;
 
 /// A VM at full size, ready to go.
 pub struct Prepared<C: Counting> {
@@ -147,7 +148,7 @@ pub struct TornDown {
     pub harm: Vec<Harm>,
     /// What was wrong at the end.
     pub violations: Vec<Violation>,
-    /// What each lock recorded, `mmu_lock` first.
+    /// What each lock recorded that was taken, `mmu_lock` first.
     pub locks: Vec<LockStats>,
     /// How often the task beside did what it does.
     pub rounds: u64,
@@ -185,8 +186,21 @@ impl Beside {
 impl AtSize {
     /// Says what is wrong, if anything is.
     pub fn check(&self) -> Result<(), Error> {
-        let case = self.case()?;
         let wrong = |what: String| Err(Error::AtSize(what));
+        self.strategy.applies(&self.variant).map_err(|reason| Error::NotApplicable {
+            strategy: self.strategy.name.clone(),
+            variant: self.variant.name.to_owned(),
+            reason,
+        })?;
+        if self.nested > 0 && self.variant.nested == Nested::Absent {
+            return wrong(format!("{} has no nested mmus: nested=0 would be right", self.variant));
+        }
+        if self.variant.destroy == Destroy::StaleRanges {
+            return wrong(format!(
+                "{} frees pages behind the table's back, which nobody counts",
+                self.variant
+            ));
+        }
         if matches!(self.variant.arch, Arch::Loongarch | Arch::Mips) {
             return wrong(format!(
                 "{} has a table of another kind: arm64 and riscv have this one",
@@ -194,7 +208,7 @@ impl AtSize {
             ));
         }
         if let Some(reason) = self.strategy.takes_mmu_lock_twice(&self.variant) {
-            return wrong(format!("{} would never end: {reason}", case.strategy().name));
+            return wrong(format!("{} would never end: {reason}", self.strategy));
         }
         let shares_mm = matches!(self.beside, Some(Beside::LogDirty | Beside::OtherVm));
         if let Some(beside) = self.beside.filter(|_| shares_mm)
@@ -231,16 +245,33 @@ impl AtSize {
         Case::new(self.scenario()?, self.variant, self.strategy.clone())
     }
 
+    /// How many threads it takes.
+    pub fn threads(&self) -> usize {
+        self.order.tasks().matches("task ").count() + usize::from(self.beside.is_some())
+    }
+
     /// Makes the VM and maps the guest; takes its time.
     pub fn prepare<C: Counting>(&self) -> Result<Prepared<C>, Error> {
+        self.prepare_with(|table| {
+            let prot = Prot::R | Prot::W | Prot::X;
+            table.fill(&mut Env::new(NoLog), 0, self.guest_bytes, 0, prot, self.leaf_bytes)
+        })
+    }
+
+    /// Makes the VM, and has `fill` map the guest's memory, address by address, into its table.
+    pub fn prepare_with<C: Counting>(
+        &self,
+        fill: impl FnOnce(&Table<OnThreads<C>>) -> Result<(), Errno>,
+    ) -> Result<Prepared<C>, Error> {
         self.check()?;
         let geometry = self.config.geometry()?;
         let mut scenario = self.scenario()?;
         scenario.set_up.objects = split_pages(&geometry);
-        let page = geometry.page_size();
-        let guest = Guest::large(self.config, self.guest_bytes / page, self.leaf_bytes / page);
+        scenario.set_up.mapped = false;
+        let guest = Guest::large(self.config, self.guest_bytes / geometry.page_size());
         let _chosen = self.lock.for_new_locks();
         let world = World::new(&scenario, guest, self.variant, self.strategy.clone()).timed();
+        world.map_guest(fill).map_err(|_| Error::OutOfPages { guest_bytes: self.guest_bytes })?;
         let beside = self.beside.map(|_| scenario.tasks.len() - 1);
         Ok(Prepared { world, beside })
     }
@@ -331,6 +362,14 @@ struct Tables {
 }
 
 impl<C: Counting> World<OnThreads<C>> {
+    /// Maps the first VM's guest, all of whose memory is there then.
+    fn map_guest(&self, fill: impl FnOnce(&Table<OnThreads<C>>) -> Result<(), Errno>) -> Result<(), Errno> {
+        let vm = self.vm(VmId(0)).expect("a VM of the set-up");
+        self.fault_in(self.mm(vm.mm), self.guest.first);
+        let pgt = self.pgt(vm, site!("user_mem_abort:pgt"));
+        self.table(pgt).map_or(Ok(()), fill)
+    }
+
     /// Does a task's steps again and again until it is told to stop, faults on one page after the other; then exits.
     /// Answers how often.
     fn repeat(&self, task: usize, stop: &AtomicBool) -> u64 {
@@ -367,10 +406,14 @@ impl<C: Counting> World<OnThreads<C>> {
         }
     }
 
-    /// What each lock has recorded, each VM's `mmu_lock` first.
+    /// What each lock has recorded that was taken, each VM's `mmu_lock` first.
     fn lock_stats(&self) -> Vec<LockStats> {
         let plain = |lock| OnThreads::<C>::lock_stats(lock);
-        let mut all: Vec<_> = self.vms().map(|vm| vm.mmu_lock.stats()).collect();
+        let mmu_lock = |vm: &Vm<OnThreads<C>>| match vm.mmu_lock.stats() {
+            stats if vm.id.0 == 0 => stats,
+            stats => LockStats { name: "other kvm->mmu_lock", ..stats },
+        };
+        let mut all: Vec<_> = self.vms().map(mmu_lock).collect();
         for vm in self.vms() {
             let locks =
                 [&vm.lock, &vm.slots_lock, &vm.slots_arch_lock, &vm.mn_invalidate_lock, &vm.config_lock];
@@ -379,9 +422,7 @@ impl<C: Counting> World<OnThreads<C>> {
         all.push(plain(&self.kvm_lock));
         all.extend(self.mms().flat_map(|mm| [&mm.notifier_lock, &mm.anon_vma]).map(plain));
         all.extend(self.file_locks().chain(&self.task_locks).map(plain));
-        if !C::COUNT {
-            all.clear();
-        }
+        all.retain(|lock| lock.read.acquisitions + lock.write.acquisitions > 0);
         all
     }
 }

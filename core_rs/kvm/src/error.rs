@@ -55,6 +55,12 @@ pub enum Error {
     /// An end of a VM that cannot be run at full size.
     #[error("the teardown cannot be run: {0}")]
     AtSize(String),
+    /// A guest that one table cannot map.
+    #[error("guest_bytes {guest_bytes} needs more table pages than one table may have")]
+    OutOfPages {
+        /// The guest's size.
+        guest_bytes: u64,
+    },
     /// A table cannot be as asked.
     #[error(transparent)]
     Table(#[from] stage2::ConfigError),

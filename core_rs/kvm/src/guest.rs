@@ -4,12 +4,11 @@
 //! object: its pages come and go together, so that no million of objects stands beside the table that is measured.
 
 use runtime::Runtime;
-use stage2::{Config, Env, NoLog, Prot, Table, Walk};
+use stage2::Config;
 
 use crate::heap::{Memory, Ptr};
-use crate::mm::Mm;
 use crate::scenario::SetUp;
-use crate::world::{VmId, World};
+use crate::world::World;
 
 /// Page frames are numbered two apart, so that one can begin a block of two.
 const PFN_SHIFT: u32 = 1;
@@ -24,7 +23,7 @@ pub(crate) struct Guest {
     /// Pages of the slot.
     pub(crate) pages: u64,
     /// Pages that a leaf maps in the beginning.
-    leaf: u64,
+    pub(crate) leaf: u64,
     frames: Frames,
 }
 
@@ -33,7 +32,7 @@ pub(crate) struct Guest {
 enum Frames {
     /// Each an object of its own, whose frame is its pointer's.
     Each,
-    /// All together one object; guest page n lies one leaf after frame n, so that no larger leaf could map it.
+    /// All together one object; guest page n lies at frame n.
     Together,
 }
 
@@ -46,15 +45,10 @@ impl Guest {
         Self { config, space: set_up.shape.pages(), first, pages, leaf, frames: Frames::Each }
     }
 
-    /// A guest of `pages` pages from address 0 up, in leaves of `leaf` pages.
-    pub(crate) fn large(config: Config, pages: u64, leaf: u64) -> Self {
+    /// A guest of `pages` pages from address 0 up.
+    pub(crate) fn large(config: Config, pages: u64) -> Self {
         let space = 1 << (config.ipa_bits - config.granule.page_shift());
-        Self { config, space, first: 0, pages, leaf, frames: Frames::Together }
-    }
-
-    /// Whether the slot of a VM is mapped in the beginning, where the set-up has it so.
-    pub(crate) fn is_mapped(&self, vm: VmId) -> bool {
-        self.frames == Frames::Each || vm.0 == 0
+        Self { config, space, first: 0, pages, leaf: 1, frames: Frames::Together }
     }
 
     /// Words of the page tables of an address space.
@@ -85,7 +79,7 @@ impl Guest {
     pub(crate) fn frame(&self, object: Ptr, page: u64) -> u64 {
         match self.frames {
             Frames::Each => object << PFN_SHIFT,
-            Frames::Together => page + self.leaf,
+            Frames::Together => page,
         }
     }
 }
@@ -103,25 +97,6 @@ impl<R: Runtime> World<R> {
         match self.guest.frames {
             Frames::Each => self.heap.is_freed(pfn >> PFN_SHIFT),
             Frames::Together => self.heap.any_is_freed("guest page"),
-        }
-    }
-
-    /// Maps the slot of the set-up into a table that is empty, before anything runs.
-    pub(crate) fn map_slot(&self, mm: &Mm<R>, table: &Table<R>) {
-        let guest = &self.guest;
-        let prot = Prot::R | Prot::W | Prot::X;
-        let map = |page: u64, pages: u64, pfn: u64| {
-            let (ipa, size, pa) = (self.ipa(page), self.ipa(pages), self.ipa(pfn));
-            let mapped = table.map(&mut Env::<NoLog>::default(), Walk::Exclusive, ipa, size, pa, prot);
-            mapped.expect("an empty table takes a mapping");
-        };
-        match guest.frames {
-            Frames::Each => {
-                for page in (guest.first..guest.first + guest.pages).step_by(guest.leaf as usize) {
-                    map(page, guest.leaf, self.fault_in(mm, page));
-                }
-            }
-            Frames::Together => map(guest.first, guest.pages, self.fault_in(mm, guest.first)),
         }
     }
 }

@@ -60,7 +60,7 @@ mod vm;
 mod word_names;
 mod world;
 
-pub use at_size::{AtSize, Beside, Order, Prepared, TornDown};
+pub use at_size::{AtSize, Beside, OnThreads, Order, Prepared, TornDown};
 pub use error::Error;
 pub use heap::{Harm, Memory};
 pub use named::Regression;

@@ -122,25 +122,26 @@ impl<R: Runtime> World<R> {
         }
     }
 
-    /// The frame of a guest page, made if there is none; 0 when the memory is no longer mapped.
-    pub(crate) fn fault_in(&self, mm: &Mm<R>, page: u64) -> u64 {
+    /// The frame of a guest page, made if there is none; nothing when the memory is no longer mapped.
+    pub(crate) fn fault_in(&self, mm: &Mm<R>, page: u64) -> Option<u64> {
         let heap = &self.heap;
         if heap.load(mm.vma, 0, Access::Marked, site!("hva_to_pfn:vma")) == 0 {
-            return 0;
+            return None;
         }
         let here = heap.word(mm.ptes, self.guest.pte(page), site!("hva_to_pfn"));
         let there = R::load(here, Access::Marked, site!("hva_to_pfn"));
         if there != 0 {
-            return self.guest.frame(there, page);
+            return Some(self.guest.frame(there, page));
         }
         let fresh = self.guest_page(site!("vma_alloc_folio"));
-        match R::compare_exchange(here, 0, fresh, site!("do_anonymous_page")) {
-            Ok(_) => self.guest.frame(fresh, page),
+        let object = match R::compare_exchange(here, 0, fresh, site!("do_anonymous_page")) {
+            Ok(_) => fresh,
             Err(other) => {
                 heap.free(fresh, site!("do_anonymous_page:free"));
-                self.guest.frame(other, page)
+                other
             }
-        }
+        };
+        Some(self.guest.frame(object, page))
     }
 
     /// Frees the frames of all guest pages that have one, and says so if a stage-2 leaf still reaches one.

@@ -314,10 +314,17 @@ impl<R: Runtime> World<R> {
         let pgt = self.pgt(vm, site!("user_mem_abort:pgt"));
         if !self.variant.has_rwlock() {
             for page in self.guest.first..self.guest.first + self.guest.pages {
-                self.map_plain_page(pgt, page, self.fault_in(mm, page));
+                self.map_plain_page(pgt, page, self.fault_in(mm, page).expect("mapped memory"));
             }
         } else if let Some(table) = self.table(pgt) {
-            self.map_slot(mm, table);
+            let leaf = self.guest.leaf;
+            for page in (self.guest.first..self.guest.first + self.guest.pages).step_by(leaf as usize) {
+                let pfn = self.fault_in(mm, page).expect("mapped memory");
+                let (ipa, size, prot) = (self.ipa(page), self.ipa(leaf), Prot::R | Prot::W | Prot::X);
+                let mapped =
+                    table.map(&mut Env::<NoLog>::default(), Walk::Exclusive, ipa, size, self.ipa(pfn), prot);
+                mapped.expect("an empty table takes a mapping");
+            }
         }
     }
 

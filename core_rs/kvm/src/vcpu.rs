@@ -42,10 +42,9 @@ impl<R: Runtime> World<R> {
             return true; // not memory: an exit to userspace
         }
         let seq = heap.load(vm.kvm, INVALIDATE_SEQ, marked, site!("user_mem_abort:mmu_invalidate_seq"));
-        let pfn = self.fault_in(self.mm(vm.mm), page);
-        if pfn == 0 {
+        let Some(pfn) = self.fault_in(self.mm(vm.mm), page) else {
             return true; // -EFAULT
-        }
+        };
         let _mmu = vm.mmu_lock.fault(site!("user_mem_abort:mmu_lock"));
         if self.variant.retries && self.mmu_invalidate_retry(vm, seq) {
             return false;

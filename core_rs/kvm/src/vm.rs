@@ -131,7 +131,7 @@ impl<R: Runtime> World<R> {
         self.set_up_nested(vm, set_up.nested);
         if set_up.slot {
             self.slots().for_each(|slot| self.heap.init(vm.kvm, MEMSLOTS + slot, self.new_slot(0)));
-            if set_up.mapped && self.guest.is_mapped(id) {
+            if set_up.mapped {
                 self.set_up_mappings(vm);
             }
         }

@@ -16,6 +16,7 @@ mod companion;
 mod drive;
 mod error;
 mod field;
+mod life_cycle;
 mod measurement;
 mod mix;
 mod names;

@@ -3,6 +3,7 @@
 use stage2::{Config, Geometry, Granule, LAST_LEVEL, Walk, WalkerKind};
 
 use crate::error::MeasureError;
+use crate::life_cycle;
 use crate::mix::{Class, Mix};
 use crate::names::{
     Background, Cache, Counters, During, Ending, Free, Locality, LockName, Pattern, Place, Populate,
@@ -110,6 +111,8 @@ pub struct LifeCycleTeardown {
     pub strategy: String,
     /// Its cache of pages for eager splits.
     pub cache: Cache,
+    /// What one more thread does meanwhile.
+    pub during: During,
 }
 
 impl Point {
@@ -143,6 +146,7 @@ impl Point {
             return Err(MeasureError::number("sparsity", sparsity, right));
         }
         let ending = self.ending(&geometry, leaf_bytes)?;
+        let life_cycle = matches!(ending, Teardown::LifeCycle(_));
         let plan = Plan {
             point: Self::default(),
             config,
@@ -153,9 +157,9 @@ impl Point {
             leaf_bytes,
             touch_bytes,
             sparsity,
-            populate: self.populate.unwrap_or(Populate::None),
+            populate: self.populate.unwrap_or(if life_cycle { Populate::Written } else { Populate::None }),
             delay: self.delay()?,
-            operations: self.operations()?,
+            operations: self.operations()?.filter(|_| !life_cycle),
             ending,
             op_bytes: self.op_range(&geometry, guest_bytes)?,
         };
@@ -171,6 +175,9 @@ impl Point {
         }
         if pages_needed(&plan, &geometry) > config.page_limit()? {
             return Err(MeasureError::OutOfPages { guest_bytes });
+        }
+        if let Teardown::LifeCycle(how) = &plan.ending {
+            life_cycle::at_size(&plan, how)?;
         }
         Ok(Plan { point: plan.canonical(), ..plan })
     }
@@ -271,6 +278,7 @@ impl Point {
                 variant: text("variant", &self.variant)?,
                 strategy: text("strategy", &self.strategy)?,
                 cache: self.cache.unwrap_or(Cache::Never),
+                during: self.during.unwrap_or(During::None),
             }));
         }
         // A smaller step would meet one block twice, and count it twice.
@@ -295,6 +303,17 @@ impl Plan {
         self.operations.as_ref().map_or(Background::None, |operations| operations.background)
     }
 
+    /// Threads of the phase of operations, or of a life cycle's end; none where there is neither.
+    pub(crate) fn threads(&self) -> Option<usize> {
+        match &self.ending {
+            Teardown::LifeCycle(how) => {
+                life_cycle::at_size(self, how).ok().map(|teardown| teardown.threads())
+            }
+            Teardown::Table(_) => self.operations.as_ref().map(|operations| operations.threads),
+        }
+    }
+
+    /// What the thread beside a table's teardown does; a life cycle has its own way of it.
     fn during(&self) -> During {
         match &self.ending {
             Teardown::Table(table) => table.during,
@@ -340,6 +359,7 @@ impl Plan {
                 point.variant = Some(cycle.variant.clone());
                 point.strategy = Some(cycle.strategy.clone());
                 point.cache = Some(cycle.cache);
+                point.during = Some(cycle.during);
             }
         }
         point

@@ -20,7 +20,7 @@ pub const MEASUREMENT: (&str, &str) = ("pyworkbench.measurement", "1");
 
 /// The row of a measurement, or of one that failed.
 pub fn row(plan: &Plan, repeat: u32, run: u32, measured: Result<&Measurement, &str>) -> RecordBatch {
-    let oversubscribed = plan.operations.as_ref().map(|operations| operations.threads > cores());
+    let oversubscribed = plan.threads().map(|threads| threads > cores());
     let counters = plan.counters;
     batch(&plan.point, repeat, run, oversubscribed, counters, measured)
 }
@@ -94,6 +94,8 @@ fn teardown(columns: &mut Columns, measured: Option<&Measurement>) {
     columns.u64("longest_hold_ns", [torn.and_then(|torn| torn.longest_hold_ns)]);
     columns.u64("unresched_ns", [torn.and_then(|torn| torn.unresched_ns)]);
     columns.u64("table_bytes", [measured.map(|measured| measured.table_bytes)]);
+    let harm = measured.filter(|measured| !measured.harm.is_empty()).map(|measured| measured.harm.join("; "));
+    columns.text("harm", [harm.as_deref()]);
 }
 
 /// The columns of one side of the lock: counts, then times where they were recorded.

@@ -13,7 +13,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use runtime::native::{AnyLock, Counting, LockKind, LockStats, Native};
+use runtime::native::{AnyLock, Counting, LockKind, LockStats, Native, SiteStats};
 use runtime::scheduled::Violation;
 use runtime::{Runtime, site};
 use stage2::{Config, Env, Errno, Geometry, LAST_LEVEL, NoLog, Prot, Table, WalkerKind};
@@ -125,8 +125,8 @@ pub type OnThreads<C> = Native<C, AnyLock>;
 /// A VM at full size, ready to go.
 pub struct Prepared<C: Counting> {
     world: World<OnThreads<C>>,
-    /// The task that goes on meanwhile, if one does.
-    beside: Option<usize>,
+    /// What goes on meanwhile, and the task that does it.
+    beside: Option<(Beside, usize)>,
 }
 
 /// What came of it.
@@ -136,6 +136,12 @@ pub struct TornDown {
     pub tasks: Vec<(String, Duration)>,
     /// From the first task's first step to the last one's last.
     pub elapsed: Duration,
+    /// The longest stretch of a task of the order without a point at which the kernel could let another task run;
+    /// only with [`Times`](runtime::native::Times).
+    pub longest_stretch: Option<Duration>,
+    /// The longest time for which a task of the order held `mmu_lock`, likewise. A hold that began when the lock was broken
+    /// tells nobody whose it was, and counts.
+    pub longest_hold: Option<Duration>,
     /// Each run of `kvm_flush_shadow_all`, in the order in which they ended.
     pub flushes: Vec<Duration>,
     /// Table pages before, root pages included.
@@ -173,6 +179,15 @@ impl Order {
 impl Beside {
     /// Everything that may go on meanwhile.
     pub const ALL: [Self; 3] = [Self::Age, Self::LogDirty, Self::OtherVm];
+
+    /// Where it takes `mmu_lock`, by how the sites begin.
+    fn takes_mmu_lock_at(self) -> &'static [&'static str] {
+        match self {
+            Self::Age => &["kvm_mmu_notifier_clear_flush_young"],
+            Self::LogDirty => &["kvm_mmu_wp_memory_region", "kvm_mmu_split"],
+            Self::OtherVm => &[],
+        }
+    }
 
     fn task(self) -> &'static str {
         match self {
@@ -272,7 +287,7 @@ impl AtSize {
         let _chosen = self.lock.for_new_locks();
         let world = World::new(&scenario, guest, self.variant, self.strategy.clone()).timed();
         world.map_guest(fill).map_err(|_| Error::OutOfPages { guest_bytes: self.guest_bytes })?;
-        let beside = self.beside.map(|_| scenario.tasks.len() - 1);
+        let beside = self.beside.map(|beside| (beside, scenario.tasks.len() - 1));
         Ok(Prepared { world, beside })
     }
 
@@ -307,48 +322,73 @@ impl<C: Counting> Prepared<C> {
         let going = AtomicUsize::new(tasks - usize::from(self.beside.is_some()));
         let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
         let on_thread = |task: usize| {
-            let mut span = None;
+            let (mut span, mut stretch) = (None, None);
+            let is_beside = self.beside.is_some_and(|(_, other)| other == task);
             around(task, &mut || {
                 world.prepare_locks();
                 start.wait();
                 let begin = Instant::now();
-                if self.beside == Some(task) {
+                if is_beside {
                     rounds.store(world.repeat(task, &stop), Ordering::Relaxed);
                 } else {
-                    world.run_task(task);
+                    ((), stretch) = OnThreads::<C>::longest_stretch(|| world.run_task(task));
                     if going.fetch_sub(1, Ordering::Relaxed) == 1 {
                         stop.store(true, Ordering::Relaxed);
                     }
                 }
                 span = Some((begin, Instant::now()));
             });
-            span.expect("what runs a task's thread runs the task")
+            let (begin, end) = span.expect("what runs a task's thread runs the task");
+            Ran { begin, end, stretch, is_beside }
         };
-        let spans: Vec<_> = std::thread::scope(|scope| {
+        let ran: Vec<_> = std::thread::scope(|scope| {
             let on_thread = &on_thread;
             let threads: Vec<_> = (0..tasks).map(|task| scope.spawn(move || on_thread(task))).collect();
             threads.into_iter().map(|thread| thread.join().expect("a task's thread does not panic")).collect()
         });
-        let of_order = || (0..tasks).filter(|task| self.beside != Some(*task)).map(|task| spans[task]);
-        let begin = of_order().map(|(begin, _)| begin).min().expect("an order has a task");
-        let end = of_order().map(|(_, end)| end).max().expect("an order has a task");
+        let of_order = || ran.iter().filter(|ran| !ran.is_beside);
+        let begin = of_order().map(|ran| ran.begin).min().expect("an order has a task");
+        let end = of_order().map(|ran| ran.end).max().expect("an order has a task");
         OnThreads::<C>::rcu_barrier(site!("end:rcu_barrier"));
         let pages_freed = world.table_pages().freed - freed;
         let violations = judge(world);
-        let named = world.scenario.tasks.iter().zip(&spans);
+        let named = world.scenario.tasks.iter().zip(&ran);
+        let locks = world.lock_stats();
+        let others = self.beside.map_or(&[][..], |(beside, _)| beside.takes_mmu_lock_at());
+        let of_order_at = |site: &&SiteStats| !others.iter().any(|begin| site.site.name().starts_with(begin));
+        let mmu_lock = locks.first().filter(|_| C::TIME);
+        let longest_hold = mmu_lock.and_then(|lock| {
+            lock.write
+                .sites
+                .iter()
+                .filter(of_order_at)
+                .map(|site| Duration::from_nanos(site.hold.max_ns))
+                .max()
+        });
         TornDown {
-            tasks: named.map(|(task, (begin, end))| (task.name.clone(), *end - *begin)).collect(),
+            tasks: named.map(|(task, ran)| (task.name.clone(), ran.end - ran.begin)).collect(),
             elapsed: end - begin,
+            longest_stretch: of_order().filter_map(|ran| ran.stretch).max().map(Duration::from_nanos),
+            longest_hold,
             flushes: world.flush_times(),
             pages_before,
             pages_freed,
             table_bytes,
             harm: world.harm(),
             violations,
-            locks: world.lock_stats(),
+            locks,
             rounds: rounds.into_inner(),
         }
     }
+}
+
+/// What a task's thread did.
+struct Ran {
+    begin: Instant,
+    end: Instant,
+    /// Its longest stretch without a reschedule point, in nanoseconds.
+    stretch: Option<u64>,
+    is_beside: bool,
 }
 
 /// All tables together.

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use explore::{Answer, Kind, Settings, Verdict, explore};
 use kvm::{AtSize, Beside, Cache, Case, Order, Strategy, TornDown, Variant};
-use runtime::native::{Counts, LockKind, Off};
+use runtime::native::{Counts, LockKind, Off, Times};
 use runtime::scheduled::{Kind as Did, Program, Replay, run};
 use stage2::{Config, Granule};
 
@@ -155,6 +155,20 @@ fn the_race_does_only_harm_that_the_explorer_knows_however_often_it_runs() {
             assert_eq!(torn_down.pages_freed, torn_down.pages_before, "{variant}");
             assert!((1..=2).contains(&torn_down.flushes.len()), "{variant}");
         }
+    }
+}
+
+#[test]
+fn stretches_and_holds_are_told_where_times_are_recorded() {
+    for teardown in all().filter(|teardown| teardown.variant.name == "arm64-7.3") {
+        let beside = Some(Beside::Age);
+        let teardown = AtSize { beside, ..teardown };
+        let counted = torn_down(&teardown);
+        assert_eq!((counted.longest_stretch, counted.longest_hold), (None, None));
+        let timed = teardown.prepare::<Times>().unwrap().run(&|_, run| run());
+        let name = teardown.case().unwrap().name();
+        assert!(timed.longest_stretch.is_some_and(|time| !time.is_zero()), "{name}");
+        assert!(timed.longest_hold.is_some_and(|time| !time.is_zero()), "{name}");
     }
 }
 

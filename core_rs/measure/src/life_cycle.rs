@@ -5,6 +5,7 @@
 //! the row, not suffered. The teardown lasts from the first task's first step to the last one's last.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use kvm::{AtSize, Beside, OnThreads, Order};
 use runtime::native::{Counting, LockKind};
@@ -73,15 +74,15 @@ pub(crate) fn run<C: Counting>(
     let at_the_end =
         torn_down.violations.iter().map(|violation| format!("{}: {}", violation.rule, violation.object));
     let harm = torn_down.harm.iter().map(|harm| format!("{}: {}", harm.rule, harm.object)).chain(at_the_end);
-    let mmu_lock = torn_down.locks.first().filter(|_| C::TIME);
+    let ns = |time: Duration| time.as_nanos() as u64;
     let classes = teardown.beside.map(|_| OfClass { name: "during", count: torn_down.rounds, latency: None });
     Ok(Measurement {
         operations: None,
         teardown: TornDown {
-            ns: torn_down.elapsed.as_nanos() as u64,
+            ns: ns(torn_down.elapsed),
             pages_freed: torn_down.pages_freed,
-            longest_hold_ns: mmu_lock.map(|lock| lock.write.hold.max_ns),
-            unresched_ns: None,
+            longest_hold_ns: torn_down.longest_hold.map(ns),
+            unresched_ns: torn_down.longest_stretch.map(ns),
         },
         harm: harm.collect(),
         locks: torn_down.locks,

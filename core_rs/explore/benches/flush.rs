@@ -23,18 +23,13 @@ fn main() {
     if std::env::args().any(|arg| arg == "reduction") {
         return reduction(10_000_000);
     }
+    if let Some((row, executions)) = only() {
+        return once(&row, executions);
+    }
     let seconds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(1.0);
     let time = Duration::from_secs_f64(seconds);
-    let none = Checks { checkers: Vec::new(), ..Checks::default() };
-    let ours = [
-        ("explore random", How::Random { seed: 1 }, none.clone()),
-        ("explore dfs", How::Dfs, none.clone()),
-        ("explore dpor", How::Dpor, none),
-        ("explore random, checkers", How::Random { seed: 1 }, Checks::default()),
-        ("explore dpor, checkers", How::Dpor, Checks::default()),
-    ];
     let mut rates: Vec<_> =
-        ours.into_iter().map(|(name, how, checks)| by_explore(name, how, &checks, time)).collect();
+        ours().into_iter().map(|(name, how, checks)| by_explore(name, how, &checks, time)).collect();
     rates.push(by_shuttle("shuttle random", time, |n| shuttle::check_random(in_shuttle, n)));
     rates.push(by_shuttle("shuttle dfs", time, |n| shuttle::check_dfs(in_shuttle, Some(n))));
     rates.push(by_loom(time));
@@ -57,6 +52,36 @@ fn main() {
         println!("{ours} : {theirs} = {:.1} at an equal number of scheduling points", by(ours) / by(theirs));
     }
     reduction(100_000);
+}
+
+fn ours() -> [(&'static str, How, Checks); 5] {
+    let none = Checks { checkers: Vec::new(), ..Checks::default() };
+    [
+        ("explore random", How::Random { seed: 1 }, none.clone()),
+        ("explore dfs", How::Dfs, none.clone()),
+        ("explore dpor", How::Dpor, none),
+        ("explore random, checkers", How::Random { seed: 1 }, Checks::default()),
+        ("explore dpor, checkers", How::Dpor, Checks::default()),
+    ]
+}
+
+/// The arguments `only ROW EXECUTIONS`.
+fn only() -> Option<(String, u64)> {
+    let mut args = std::env::args().skip_while(|arg| arg != "only").skip(1);
+    Some((args.next()?, args.next()?.parse().ok()?))
+}
+
+/// So many executions of one row, for who counts instructions.
+fn once(row: &str, executions: u64) {
+    if row.starts_with("shuttle") {
+        let run = if row == "shuttle dfs" { |n| shuttle::check_dfs(in_shuttle, Some(n)) } else { |n| shuttle::check_random(in_shuttle, n) };
+        return run(executions as usize);
+    }
+    let (_, how, checks) = ours().into_iter().find(|ours| ours.0 == row).expect("the name of a row");
+    // The search begins at any depth of the race anew, so that dpor does not come to its end.
+    let bounds = Bounds { executions: Some(executions), ..Bounds::default() };
+    let verdict = explored(Flush { objects: OBJECTS, stores: 2 }, how, checks, bounds);
+    println!("{} executions, {} actions", verdict.counts.executions, verdict.counts.actions);
 }
 
 struct Rate {

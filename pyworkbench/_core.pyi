@@ -93,11 +93,11 @@ def first_harm(
     variant: str,
     strategy: str,
     search: str,
-    seeds: Sequence[int],
+    seeds: int,
     executions: int,
     progress: Callable[[int, int, float], object] | None,
 ) -> list[int | None]:
-    """For each seed the number of the first execution that does harm, if one of the first `executions` does.
+    """For each seed from 0 up the number of the first execution that does harm, if one of the first `executions` does.
 
     A signal, or `progress` as in `explore`, stops it: then there are answers for the first seeds only.
     """

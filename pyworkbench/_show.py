@@ -124,9 +124,9 @@ def show_orderings(orders: pd.DataFrame, *, search: str, ladders: bool | None) -
     overlapping = orders["may_overlap"].sum()
     console.out(f"{len(orders)} orders{more}; in {overlapping} two flushes of a VM may overlap", highlight=False)
     if len(proved):
-        counts = proved["verdict"].value_counts()
+        verdicts = proved["verdict"].value_counts()
         console.out(
-            f"of the first {len(proved)}, explored: " + ", ".join(f"{name} {n}" for name, n in counts.items()),
+            f"of the first {len(proved)}, explored: " + ", ".join(f"{name} {n}" for name, n in verdicts.items()),
             highlight=False,
         )
 

@@ -107,7 +107,7 @@ def _search(told: Teller, *, where: Bug, search: Search, seeds: int, executions:
         variant=variant,
         strategy=strategy,
         search=search,
-        seeds=list(range(1 if search in _WITHOUT_SEED else seeds)),
+        seeds=1 if search in _WITHOUT_SEED else seeds,
         executions=executions,
         progress=told,
     )

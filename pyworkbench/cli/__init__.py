@@ -14,25 +14,29 @@ from pyworkbench._starting import STOPPED, started
 def main() -> None:
     """Runs the command line; an error of the package or of a file, and Ctrl-C, are one line, not a traceback."""
     # What takes time to import is imported here, where Ctrl-C is a line.
+    from typer.exceptions import TyperException  # noqa: PLC0415
+
     from pyworkbench.cli.app import app  # noqa: PLC0415
     from pyworkbench.errors import WorkbenchError  # noqa: PLC0415
 
+    code = STOPPED
     try:
         started()
-        app()
+        code = app(prog_name="pwb", standalone_mode=False) or 0
     except (WorkbenchError, OSError, UnicodeDecodeError) as error:
-        print(f"pwb: {error}", file=sys.stderr)
-        sys.exit(2)
+        code = _say(str(error))
+    except TyperException as error:  # a command or an option that is none, or a value that is not one of its values
+        said = " ".join(getattr(error, "format_message", error.__str__)().split())
+        code = _say(said) if said else 2  # without a command the help was printed
     except KeyboardInterrupt:
-        _say_stopped()
-    except SystemExit as ended:
-        if ended.code == STOPPED:  # what typer makes of Ctrl-C
-            _say_stopped()
-        raise
+        pass
     finally:
         gc.freeze()  # nothing is gained from taking everything that was imported apart again
+    if code == STOPPED:
+        print("pwb: stopped", file=sys.stderr)
+    sys.exit(code)
 
 
-def _say_stopped() -> None:
-    print("pwb: stopped", file=sys.stderr)
-    sys.exit(STOPPED)
+def _say(what: str) -> int:
+    print(f"pwb: {what}", file=sys.stderr)
+    return 2

@@ -98,7 +98,7 @@ impl Asked<'_> {
     }
 }
 
-/// For each seed the number of the first execution that does harm, if one of the first `executions` does; for the
+/// For each seed from 0 up the number of the first execution that does harm, if one of the first `executions` does; for the
 /// first seeds only, if a signal or `progress`, which is that of `explore`, stops it.
 #[pyfunction]
 #[pyo3(signature = (*, scenario, variant, strategy, search, seeds, executions, progress))]
@@ -108,19 +108,20 @@ pub(crate) fn first_harm(
     variant: &str,
     strategy: &str,
     search: &str,
-    seeds: Vec<u64>,
+    seeds: u64,
     executions: u64,
     progress: Option<Py<PyAny>>,
 ) -> Result<Vec<Option<u64>>, Error> {
     let case = Case::new(scenario.parse()?, variant.parse()?, strategy.parse()?)?;
-    let how = |seed| How::named(search, seed);
-    let hows = seeds.into_iter().map(how).collect::<Result<Vec<_>, _>>()?;
+    How::named(search, 0)?;
+    let search = search.to_owned();
     enter_until_signal(py, move |stop| {
         let bounds = Bounds { executions: Some(executions), ..Bounds::default() };
         let mut asked = Asked { progress, stop, raised: None };
         let mut found = Vec::new();
         let mut asked_at = Instant::now();
-        for how in hows {
+        for seed in 0..seeds {
+            let how = How::named(&search, seed)?;
             // Most seeds see harm long before their exploration would ask.
             if asked_at.elapsed() >= Duration::from_millis(50) {
                 asked_at = Instant::now();

@@ -8,11 +8,14 @@ use crate::mix::{Class, Mix};
 use crate::names::{Background, Cache, Counters, During, Ending, Free, Locality, Pattern, Place, Populate};
 use crate::point::Point;
 use crate::populate::pages_needed;
+use crate::sites;
 
 /// Threads that one measurement may have.
 const MAX_THREADS: u32 = 128;
 /// The longest delay and pause, and the longest interval between arrivals: a measurement is to end.
 const MAX_PAUSE_NS: u64 = 10_000_000_000;
+/// A delay holds a lock, so that others wait.
+const MAX_DELAY_NS: u64 = 1_000_000_000;
 
 /// A checked point: what is measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +41,7 @@ pub struct Plan {
     /// The table before the clock starts.
     pub populate: Populate,
     /// Longer critical section: nanoseconds and the site.
-    pub delay: Option<(u64, String)>,
+    pub delay: Option<(u32, String)>,
     /// The phase of operations, `None` where there is none.
     pub operations: Option<Operations>,
     /// How it ends.
@@ -172,6 +175,8 @@ impl Point {
         if pages_needed(&plan, &geometry) > config.page_limit()? {
             return Err(MeasureError::OutOfPages { guest_bytes });
         }
+        let delay = plan.delay.clone().filter(|(_, site)| sites::is_taken(&plan, site));
+        let plan = Plan { delay, ..plan };
         Ok(Plan { point: plan.canonical(), ..plan })
     }
 
@@ -218,17 +223,23 @@ impl Point {
         Ok(pause)
     }
 
-    fn delay(&self) -> Result<Option<(u64, String)>, MeasureError> {
+    fn delay(&self) -> Result<Option<(u32, String)>, MeasureError> {
         match (self.delay_ns.unwrap_or(0), &self.delay_site) {
             (0, _) => Ok(None),
-            (ns, _) if ns > MAX_PAUSE_NS => {
-                Err(MeasureError::number("delay_ns", ns, format!("at most {MAX_PAUSE_NS}")))
+            (ns, _) if ns > MAX_DELAY_NS => {
+                Err(MeasureError::number("delay_ns", ns, format!("at most {MAX_DELAY_NS}")))
             }
+            _ if self.counters == Some(Counters::Off) => Err(MeasureError::Together(
+                "delay_ns has no effect with counters \"off\": \"counts\" or \"times\" would be right".into(),
+            )),
             (_, None) => Err(MeasureError::Missing {
                 what: "delay_site",
                 why: "delay_ns is spent at a site of the lock, such as \"kvm_handle_guest_abort\"",
             }),
-            (ns, Some(site)) => Ok(Some((ns, site.clone()))),
+            (ns, Some(site)) => {
+                sites::known(site, self.teardown.unwrap_or(Ending::Table))?;
+                Ok(Some((ns as u32, site.clone())))
+            }
         }
     }
 
@@ -313,7 +324,8 @@ impl Plan {
         operating.max(1 + usize::from(self.during() != During::None))
     }
 
-    fn during(&self) -> During {
+    /// What one more thread does during the teardown.
+    pub fn during(&self) -> During {
         match &self.ending {
             Teardown::Table(table) => table.during,
             Teardown::LifeCycle(_) => During::None,
@@ -330,7 +342,7 @@ impl Plan {
             guest_bytes: Some(self.guest_bytes),
             leaf_bytes: Some(self.leaf_bytes),
             populate: Some(self.populate),
-            delay_ns: self.delay.as_ref().map(|(ns, _)| *ns),
+            delay_ns: self.delay.as_ref().map(|(ns, _)| u64::from(*ns)),
             delay_site: self.delay.as_ref().map(|(_, site)| site.clone()),
             ops_per_thread: Some(0),
             ..Point::default()

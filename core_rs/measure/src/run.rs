@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use runtime::native::{Counting, Counts, LockStats, Off, Times};
+use runtime::native::{Counting, Counts, Delay, LockStats, Off, Times};
 use runtime::{Runtime, site};
 use stage2::{Errno, Harm};
 
@@ -59,6 +59,7 @@ fn table<C: Counting>(
     populate::run(plan, &vm.table, &cancelled).map_err(out_of_pages)?;
     let wanted = plan.background() == Background::OtherVm || how.during == During::Faults;
     let other = wanted.then(|| Vm::<Real<C>>::new(plan, "other kvm->mmu_lock")).transpose()?;
+    let _longer = plan.delay.as_ref().map(|(ns, site)| Delay::at(site, *ns));
     let prepare = || vm.prepare();
     let stolen = stolen_ns();
     let mut measurement = Measurement::default();

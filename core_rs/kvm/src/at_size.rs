@@ -99,6 +99,8 @@ pub struct AtSize {
     pub nested: u64,
     /// What goes on meanwhile.
     pub beside: Option<Beside>,
+    /// How long that rests after each time.
+    pub pause: Duration,
 }
 
 impl Default for AtSize {
@@ -115,6 +117,7 @@ impl Default for AtSize {
             cache: Cache::Never,
             nested: 0,
             beside: None,
+            pause: Duration::ZERO,
         }
     }
 }
@@ -127,6 +130,7 @@ pub struct Prepared<C: Counting> {
     world: World<OnThreads<C>>,
     /// What goes on meanwhile, and the task that does it.
     beside: Option<(Beside, usize)>,
+    pause: Duration,
 }
 
 /// What came of it.
@@ -164,6 +168,11 @@ impl Order {
     /// Every order.
     pub const ALL: [Self; 5] =
         [Self::MemslotsFirst, Self::CloseFirst, Self::ExitFirst, Self::Kill, Self::FdPassed];
+
+    /// How many tasks it takes, each a thread.
+    pub fn threads(self) -> usize {
+        self.tasks().matches("task ").count()
+    }
 
     fn tasks(self) -> &'static str {
         match self {
@@ -260,11 +269,6 @@ impl AtSize {
         Case::new(self.scenario()?, self.variant, self.strategy.clone())
     }
 
-    /// How many threads it takes.
-    pub fn threads(&self) -> usize {
-        self.order.tasks().matches("task ").count() + usize::from(self.beside.is_some())
-    }
-
     /// Makes the VM and maps the guest; takes its time.
     pub fn prepare<C: Counting>(&self) -> Result<Prepared<C>, Error> {
         self.prepare_with(|table| {
@@ -288,7 +292,7 @@ impl AtSize {
         let world = World::new(&scenario, guest, self.variant, self.strategy.clone()).timed();
         world.map_guest(fill).map_err(|_| Error::OutOfPages { guest_bytes: self.guest_bytes })?;
         let beside = self.beside.map(|beside| (beside, scenario.tasks.len() - 1));
-        Ok(Prepared { world, beside })
+        Ok(Prepared { world, beside, pause: self.pause })
     }
 
     fn scenario(&self) -> Result<Scenario, Error> {
@@ -329,7 +333,7 @@ impl<C: Counting> Prepared<C> {
                 start.wait();
                 let begin = Instant::now();
                 if is_beside {
-                    rounds.store(world.repeat(task, &stop), Ordering::Relaxed);
+                    rounds.store(world.repeat(task, self.pause, &stop), Ordering::Relaxed);
                 } else {
                     ((), stretch) = OnThreads::<C>::longest_stretch(|| world.run_task(task));
                     if going.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -412,7 +416,7 @@ impl<C: Counting> World<OnThreads<C>> {
 
     /// Does a task's steps again and again until it is told to stop, faults on one page after the other; then exits.
     /// Answers how often.
-    fn repeat(&self, task: usize, stop: &AtomicBool) -> u64 {
+    fn repeat(&self, task: usize, pause: Duration, stop: &AtomicBool) -> u64 {
         let steps = self.scenario.tasks[task].steps.clone();
         let (mut held, mut rounds) = (Vec::new(), 0);
         while !stop.load(Ordering::Relaxed) {
@@ -426,6 +430,9 @@ impl<C: Counting> World<OnThreads<C>> {
                 }
             }
             rounds += 1;
+            if !pause.is_zero() {
+                std::thread::sleep(pause);
+            }
         }
         rounds
     }

@@ -16,6 +16,7 @@ mod companion;
 mod drive;
 mod error;
 mod field;
+mod hardware;
 mod life_cycle;
 mod measurement;
 mod mix;
@@ -28,6 +29,7 @@ mod point;
 mod populate;
 mod rows;
 mod run;
+mod sites;
 mod system;
 mod teardown;
 mod vm;
@@ -36,9 +38,8 @@ mod worker;
 pub use error::MeasureError;
 pub use measurement::{Faults, Measurement, OfClass, Operated, TornDown};
 pub use mix::{Class, Mix};
-pub use names::{
-    Background, Cache, Counters, During, Ending, Free, Locality, LockName, Pattern, Place, Populate,
-};
+pub use names::{Background, Cache, Counters, During, Ending, Free, Locality, Pattern, Place, Populate};
+pub use operate::empty_operations;
 pub use plan::{LifeCycleTeardown, Operations, Plan, TableTeardown, Teardown};
 pub use point::Point;
 pub use rows::{MEASUREMENT, row, schema, to_ipc};

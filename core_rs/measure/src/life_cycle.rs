@@ -4,11 +4,12 @@
 //! What is guaranteed: all of the guest's memory that the point populates is mapped before the clock starts, and harm is told in
 //! the row, not suffered. The teardown lasts from the first task's first step to the last one's last.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kvm::{AtSize, Beside, OnThreads, Order};
-use runtime::native::{Counting, LockKind};
+use runtime::native::{Counting, Delay};
 use stage2::Table;
 
 use crate::error::MeasureError;
@@ -16,22 +17,23 @@ use crate::measurement::{Measurement, OfClass, TornDown};
 use crate::names::{Cache, During, Ending};
 use crate::plan::{LifeCycleTeardown, Plan};
 use crate::populate;
-use crate::system::{pin, stolen_ns};
+use crate::system::{HardwareCounters, OfThread, pin, stolen_ns};
 
 /// What crate `kvm` is asked for.
 pub(crate) fn at_size(plan: &Plan, how: &LifeCycleTeardown) -> Result<AtSize, MeasureError> {
-    let lock: LockKind = plan.lock.to_string().parse().expect("the locks of sweeps are those of the runtime");
+    let shares_mm = matches!(how.during, During::Faults | During::DirtyLog);
+    if shares_mm && !matches!(how.order, Ending::MemslotsFirst | Ending::CloseFirst) {
+        return Err(MeasureError::Together(format!(
+            "during \"{}\" keeps the address space that teardown \"{}\" takes away: \"memslots-first\" and \
+             \"close-first\" do not",
+            how.during, how.order
+        )));
+    }
     let teardown = AtSize {
         variant: how.variant.parse()?,
         strategy: how.strategy.parse()?,
-        order: match how.order {
-            Ending::MemslotsFirst => Order::MemslotsFirst,
-            Ending::CloseFirst | Ending::Table => Order::CloseFirst,
-            Ending::ExitFirst => Order::ExitFirst,
-            Ending::Kill => Order::Kill,
-            Ending::FdPassed => Order::FdPassed,
-        },
-        lock,
+        order: order(how),
+        lock: plan.lock,
         config: plan.config,
         guest_bytes: plan.guest_bytes,
         leaf_bytes: plan.leaf_bytes,
@@ -40,15 +42,35 @@ pub(crate) fn at_size(plan: &Plan, how: &LifeCycleTeardown) -> Result<AtSize, Me
             Cache::Filled => kvm::Cache::Filled,
         },
         nested: 0,
-        beside: match how.during {
-            During::None => None,
-            During::Faults => Some(Beside::OtherVm),
-            During::Age => Some(Beside::Age),
-            During::DirtyLog => Some(Beside::LogDirty),
-        },
+        beside: beside(how),
+        pause: Duration::from_nanos(plan.background_pause_ns),
     };
     teardown.check()?;
     Ok(teardown)
+}
+
+/// How many threads it takes.
+pub(crate) fn threads(how: &LifeCycleTeardown) -> usize {
+    order(how).threads() + usize::from(how.during != During::None)
+}
+
+fn order(how: &LifeCycleTeardown) -> Order {
+    match how.order {
+        Ending::MemslotsFirst => Order::MemslotsFirst,
+        Ending::CloseFirst | Ending::Table => Order::CloseFirst,
+        Ending::ExitFirst => Order::ExitFirst,
+        Ending::Kill => Order::Kill,
+        Ending::FdPassed => Order::FdPassed,
+    }
+}
+
+fn beside(how: &LifeCycleTeardown) -> Option<Beside> {
+    match how.during {
+        During::None => None,
+        During::Faults => Some(Beside::OtherVm),
+        During::Age => Some(Beside::Age),
+        During::DirtyLog => Some(Beside::LogDirty),
+    }
 }
 
 /// Runs it.
@@ -64,12 +86,23 @@ pub(crate) fn run<C: Counting>(
     if cancelled() {
         return Err(MeasureError::Cancelled);
     }
-    let threads = teardown.threads();
+    let threads = plan.threads();
+    let thread = Mutex::new(OfThread::default());
     let stolen = stolen_ns();
-    let torn_down = prepared.run(&|task, run| {
-        pin(task, threads);
-        run();
-    });
+    let torn_down = {
+        let _longer = plan.delay.as_ref().map(|(ns, site)| Delay::at(site, *ns));
+        prepared.run(&|task, run| {
+            pin(task, threads);
+            let mut hardware = HardwareCounters::of_this_thread();
+            let before = OfThread::now(&mut hardware);
+            run();
+            let this = OfThread::now(&mut hardware).since(before);
+            if teardown.beside.is_none() || task + 1 < threads {
+                let mut all = thread.lock().expect("no thread panics with it");
+                *all = all.plus(this);
+            }
+        })
+    };
     let steal_ns = stolen_ns().zip(stolen).map(|(now, before)| now.saturating_sub(before));
     let at_the_end =
         torn_down.violations.iter().map(|violation| format!("{}: {}", violation.rule, violation.object));
@@ -83,6 +116,7 @@ pub(crate) fn run<C: Counting>(
             pages_freed: torn_down.pages_freed,
             longest_hold_ns: torn_down.longest_hold.map(ns),
             unresched_ns: torn_down.longest_stretch.map(ns),
+            thread: thread.into_inner().expect("no thread panics with it"),
         },
         harm: harm.collect(),
         locks: torn_down.locks,

@@ -1,20 +1,22 @@
 //! What a point means: defaults filled in, what has no effect taken out, everything checked.
 
+use runtime::native::LockKind;
 use stage2::{Config, Geometry, Granule, LAST_LEVEL, Walk, WalkerKind};
 
 use crate::error::MeasureError;
 use crate::life_cycle;
 use crate::mix::{Class, Mix};
-use crate::names::{
-    Background, Cache, Counters, During, Ending, Free, Locality, LockName, Pattern, Place, Populate,
-};
+use crate::names::{Background, Cache, Counters, During, Ending, Free, Locality, Pattern, Place, Populate};
 use crate::point::Point;
 use crate::populate::pages_needed;
+use crate::sites;
 
 /// Threads that one measurement may have.
 const MAX_THREADS: u32 = 128;
 /// The longest delay and pause, and the longest interval between arrivals: a measurement is to end.
 const MAX_PAUSE_NS: u64 = 10_000_000_000;
+/// A delay holds a lock, so that others wait.
+const MAX_DELAY_NS: u64 = 1_000_000_000;
 
 /// A checked point: what is measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +26,7 @@ pub struct Plan {
     /// The table.
     pub config: Config,
     /// The lock that plays `mmu_lock`.
-    pub lock: LockName,
+    pub lock: LockKind,
     /// What is recorded.
     pub counters: Counters,
     /// How faults take the lock and walk.
@@ -40,13 +42,15 @@ pub struct Plan {
     /// The table before the clock starts.
     pub populate: Populate,
     /// Longer critical section: nanoseconds and the site.
-    pub delay: Option<(u64, String)>,
+    pub delay: Option<(u32, String)>,
     /// The phase of operations, `None` where there is none.
     pub operations: Option<Operations>,
     /// How it ends.
     pub ending: Teardown,
     /// The range of an operation that is no fault.
     pub op_bytes: u64,
+    /// How long the thread beside the others rests between two of its operations.
+    pub background_pause_ns: u64,
 }
 
 /// The phase of operations.
@@ -70,8 +74,6 @@ pub struct Operations {
     pub rate_per_s: Option<f64>,
     /// What one more thread does meanwhile.
     pub background: Background,
-    /// How long it rests between two of its operations.
-    pub background_pause_ns: u64,
 }
 
 /// How a VM ends.
@@ -150,7 +152,7 @@ impl Point {
         let plan = Plan {
             point: Self::default(),
             config,
-            lock: self.lock.unwrap_or(LockName::Qrwlock),
+            lock: self.lock.unwrap_or(LockKind::Qrwlock),
             counters: self.counters.unwrap_or(Counters::Times),
             walk: self.walk.unwrap_or(Walk::Shared),
             guest_bytes,
@@ -162,6 +164,7 @@ impl Point {
             operations: self.operations()?.filter(|_| !life_cycle),
             ending,
             op_bytes: self.op_range(&geometry, guest_bytes)?,
+            background_pause_ns: self.pause()?,
         };
         if plan.background() == Background::Memslot && guest_bytes + plan.op_bytes > 1 << geometry.ipa_bits()
         {
@@ -179,6 +182,8 @@ impl Point {
         if let Teardown::LifeCycle(how) = &plan.ending {
             life_cycle::at_size(&plan, how)?;
         }
+        let delay = plan.delay.clone().filter(|(_, site)| sites::is_taken(&plan, site));
+        let plan = Plan { delay, ..plan };
         Ok(Plan { point: plan.canonical(), ..plan })
     }
 
@@ -213,17 +218,35 @@ impl Point {
         Ok(op)
     }
 
-    fn delay(&self) -> Result<Option<(u64, String)>, MeasureError> {
+    fn pause(&self) -> Result<u64, MeasureError> {
+        let pause = self.background_pause_ns.unwrap_or(0);
+        if pause > MAX_PAUSE_NS {
+            return Err(MeasureError::number(
+                "background_pause_ns",
+                pause,
+                format!("at most {MAX_PAUSE_NS}"),
+            ));
+        }
+        Ok(pause)
+    }
+
+    fn delay(&self) -> Result<Option<(u32, String)>, MeasureError> {
         match (self.delay_ns.unwrap_or(0), &self.delay_site) {
             (0, _) => Ok(None),
-            (ns, _) if ns > MAX_PAUSE_NS => {
-                Err(MeasureError::number("delay_ns", ns, format!("at most {MAX_PAUSE_NS}")))
+            (ns, _) if ns > MAX_DELAY_NS => {
+                Err(MeasureError::number("delay_ns", ns, format!("at most {MAX_DELAY_NS}")))
             }
+            _ if self.counters == Some(Counters::Off) => Err(MeasureError::Together(
+                "delay_ns has no effect with counters \"off\": \"counts\" or \"times\" would be right".into(),
+            )),
             (_, None) => Err(MeasureError::Missing {
                 what: "delay_site",
                 why: "delay_ns is spent at a site of the lock, such as \"kvm_handle_guest_abort\"",
             }),
-            (ns, Some(site)) => Ok(Some((ns, site.clone()))),
+            (ns, Some(site)) => {
+                sites::known(site, self.teardown.unwrap_or(Ending::Table))?;
+                Ok(Some((ns as u32, site.clone())))
+            }
         }
     }
 
@@ -261,7 +284,6 @@ impl Point {
             logging: self.logging.unwrap_or(logs),
             rate_per_s: self.rate_per_s,
             background,
-            background_pause_ns: pause,
         };
         Ok((self.ops_per_thread != Some(0)).then_some(operations))
     }
@@ -303,21 +325,21 @@ impl Plan {
         self.operations.as_ref().map_or(Background::None, |operations| operations.background)
     }
 
-    /// Threads of the phase of operations, or of a life cycle's end; none where there is neither.
-    pub(crate) fn threads(&self) -> Option<usize> {
-        match &self.ending {
-            Teardown::LifeCycle(how) => {
-                life_cycle::at_size(self, how).ok().map(|teardown| teardown.threads())
-            }
-            Teardown::Table(_) => self.operations.as_ref().map(|operations| operations.threads),
+    /// Threads that run at the same time, at most.
+    pub fn threads(&self) -> usize {
+        if let Teardown::LifeCycle(how) = &self.ending {
+            return life_cycle::threads(how);
         }
+        let beside = usize::from(self.background() != Background::None);
+        let operating = self.operations.as_ref().map_or(0, |operations| operations.threads + beside);
+        operating.max(1 + usize::from(self.during() != During::None))
     }
 
-    /// What the thread beside a table's teardown does; a life cycle has its own way of it.
-    fn during(&self) -> During {
+    /// What one more thread does during the teardown.
+    pub fn during(&self) -> During {
         match &self.ending {
             Teardown::Table(table) => table.during,
-            Teardown::LifeCycle(_) => During::None,
+            Teardown::LifeCycle(cycle) => cycle.during,
         }
     }
 
@@ -331,13 +353,15 @@ impl Plan {
             guest_bytes: Some(self.guest_bytes),
             leaf_bytes: Some(self.leaf_bytes),
             populate: Some(self.populate),
-            delay_ns: self.delay.as_ref().map(|(ns, _)| *ns),
+            delay_ns: self.delay.as_ref().map(|(ns, _)| u64::from(*ns)),
             delay_site: self.delay.as_ref().map(|(_, site)| site.clone()),
             ops_per_thread: Some(0),
             ..Point::default()
         };
-        let mut faults = self.during() == During::Faults;
-        let mut ranges = matches!(self.during(), During::Age | During::DirtyLog);
+        // Beside a life cycle it is that of crate `kvm`, which has no walk of its own and works on the whole guest.
+        let during_table = matches!(self.ending, Teardown::Table(_)).then(|| self.during());
+        let mut faults = during_table == Some(During::Faults);
+        let mut ranges = matches!(during_table, Some(During::Age | During::DirtyLog));
         if let Some(operations) = &self.operations {
             self.of_operations(operations, &mut point);
             faults |= operations.mix.has(Class::Fault) || operations.background == Background::OtherVm;
@@ -347,6 +371,8 @@ impl Plan {
                     Background::Age | Background::DirtyLog | Background::Memslot
                 );
         }
+        let beside = self.during() != During::None || self.background() != Background::None;
+        point.background_pause_ns = beside.then_some(self.background_pause_ns);
         point.walk = faults.then_some(self.walk);
         point.op_bytes = ranges.then_some(self.op_bytes);
         let touches = faults || self.populate != Populate::None;
@@ -379,8 +405,6 @@ impl Plan {
             (has_faults && (reads || self.leaf_bytes > self.page_bytes())).then_some(operations.logging);
         point.rate_per_s = operations.rate_per_s;
         point.background = Some(background);
-        point.background_pause_ns =
-            (background != Background::None).then_some(operations.background_pause_ns);
     }
 
     fn page_bytes(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::io;
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
 use hdrhistogram::Histogram;
-use runtime::native::{LockStats, SideStats};
+use runtime::native::{LockStats, SideStats, SiteStats};
 
 use crate::columns::Columns;
 use crate::field::FieldType;
@@ -20,9 +20,7 @@ pub const MEASUREMENT: (&str, &str) = ("pyworkbench.measurement", "1");
 
 /// The row of a measurement, or of one that failed.
 pub fn row(plan: &Plan, repeat: u32, run: u32, measured: Result<&Measurement, &str>) -> RecordBatch {
-    let oversubscribed = plan.threads().map(|threads| threads > cores());
-    let counters = plan.counters;
-    batch(&plan.point, repeat, run, oversubscribed, counters, measured)
+    batch(&plan.point, repeat, run, Some(plan.threads() > cores()), plan.counters, measured)
 }
 
 /// The columns, without a row.
@@ -106,23 +104,24 @@ fn side(columns: &mut Columns, name: &str, side: Option<&SideStats>, counters: C
     };
     count("acquisitions", |side| side.acquisitions);
     count("contentions", |side| side.contentions);
+    count("acq_bounces", |side| side.acq_bounces);
+    count("con_bounces", |side| side.con_bounces);
     let timed = side.filter(|_| counters == Counters::Times);
     let mut time = |column: &str, of: fn(&SideStats) -> u64| {
         columns.u64(&format!("{name}_{column}"), [timed.map(of)]);
     };
     time("wait_ns", |side| side.wait.total_ns);
+    time("wait_min_ns", |side| side.wait.min_ns);
     time("wait_max_ns", |side| side.wait.max_ns);
     time("hold_ns", |side| side.hold.total_ns);
+    time("hold_min_ns", |side| side.hold.min_ns);
     time("hold_max_ns", |side| side.hold.max_ns);
     time("hold_p50_ns", |side| side.hold.histogram.value_at_quantile(0.5));
     time("hold_p99_ns", |side| side.hold.histogram.value_at_quantile(0.99));
-    for later in ["acq_bounces", "con_bounces", "wait_min_ns", "hold_min_ns"] {
-        columns.u64(&format!("{name}_{later}"), [None]);
-    }
 }
 
 fn system(columns: &mut Columns, measured: Option<&Measurement>) {
-    let thread = measured.and_then(|measured| measured.operations.as_ref()).map(|operated| operated.thread);
+    let thread = measured.map(Measurement::thread);
     columns.u64("voluntary_switches", [thread.map(|thread| thread.voluntary)]);
     columns.u64("involuntary_switches", [thread.map(|thread| thread.involuntary)]);
     columns.u64("steal_ns", [measured.and_then(|measured| measured.steal_ns)]);
@@ -165,7 +164,7 @@ fn sides(locks: &[LockStats]) -> impl Iterator<Item = (&'static str, &'static st
     locks.iter().flat_map(|lock| [(lock.name, "read", &lock.read), (lock.name, "write", &lock.write)])
 }
 
-fn sites(locks: &[LockStats], _counters: Counters) -> Columns {
+fn sites(locks: &[LockStats], counters: Counters) -> Columns {
     let rows: Vec<_> = sides(locks)
         .flat_map(|(lock, side, of)| of.sites.iter().map(move |site| (lock, side, site)))
         .collect();
@@ -173,20 +172,24 @@ fn sites(locks: &[LockStats], _counters: Counters) -> Columns {
     columns.text("lock", rows.iter().map(|(lock, ..)| Some(*lock)));
     columns.text("side", rows.iter().map(|(_, side, _)| Some(*side)));
     columns.text("site", rows.iter().map(|(.., site)| Some(site.site.name())));
-    columns.u64("acquisitions", rows.iter().map(|(.., site)| Some(site.acquisitions)));
-    columns.u64("contentions", rows.iter().map(|(.., site)| Some(site.contentions)));
-    for later in [
-        "acq_bounces",
-        "con_bounces",
-        "wait_ns",
-        "wait_min_ns",
-        "wait_max_ns",
-        "hold_ns",
-        "hold_min_ns",
-        "hold_max_ns",
-    ] {
-        columns.u64(later, rows.iter().map(|_| None));
-    }
+    let mut count = |name: &str, of: fn(&SiteStats) -> u64| {
+        columns.u64(name, rows.iter().map(|(.., site)| Some(of(site))));
+    };
+    count("acquisitions", |site| site.acquisitions);
+    count("contentions", |site| site.contentions);
+    count("acq_bounces", |site| site.acq_bounces);
+    count("con_bounces", |site| site.con_bounces);
+    count("contended_by", |site| site.contended_by);
+    let mut time = |name: &str, of: fn(&SiteStats) -> u64| {
+        let timed = counters == Counters::Times;
+        columns.u64(name, rows.iter().map(|(.., site)| timed.then(|| of(site))));
+    };
+    time("wait_ns", |site| site.wait.total_ns);
+    time("wait_min_ns", |site| site.wait.min_ns);
+    time("wait_max_ns", |site| site.wait.max_ns);
+    time("hold_ns", |site| site.hold.total_ns);
+    time("hold_min_ns", |site| site.hold.min_ns);
+    time("hold_max_ns", |site| site.hold.max_ns);
     columns
 }
 

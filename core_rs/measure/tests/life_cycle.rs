@@ -103,7 +103,7 @@ fn what_would_never_end_or_means_nothing_is_refused() {
 
 #[test]
 fn every_lock_of_a_sweep_plays_mmu_lock() {
-    for lock in measure::LockName::ALL {
+    for lock in runtime::native::LockKind::ALL {
         let plan = check(&point(&format!(r#", "teardown": "fd-passed", "lock": "{lock}", "during": "age""#)));
         assert_eq!(measured(&plan.unwrap()).teardown.pages_freed, 7, "{lock}");
     }

@@ -17,6 +17,7 @@ mod drive;
 mod error;
 mod field;
 mod hardware;
+mod life_cycle;
 mod measurement;
 mod mix;
 mod names;

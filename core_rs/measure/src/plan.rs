@@ -4,6 +4,7 @@ use runtime::native::LockKind;
 use stage2::{Config, Geometry, Granule, LAST_LEVEL, Walk, WalkerKind};
 
 use crate::error::MeasureError;
+use crate::life_cycle;
 use crate::mix::{Class, Mix};
 use crate::names::{Background, Cache, Counters, During, Ending, Free, Locality, Pattern, Place, Populate};
 use crate::point::Point;
@@ -112,6 +113,8 @@ pub struct LifeCycleTeardown {
     pub strategy: String,
     /// Its cache of pages for eager splits.
     pub cache: Cache,
+    /// What one more thread does meanwhile.
+    pub during: During,
 }
 
 impl Point {
@@ -145,6 +148,7 @@ impl Point {
             return Err(MeasureError::number("sparsity", sparsity, right));
         }
         let ending = self.ending(&geometry, leaf_bytes)?;
+        let life_cycle = matches!(ending, Teardown::LifeCycle(_));
         let plan = Plan {
             point: Self::default(),
             config,
@@ -155,9 +159,9 @@ impl Point {
             leaf_bytes,
             touch_bytes,
             sparsity,
-            populate: self.populate.unwrap_or(Populate::None),
+            populate: self.populate.unwrap_or(if life_cycle { Populate::Written } else { Populate::None }),
             delay: self.delay()?,
-            operations: self.operations()?,
+            operations: self.operations()?.filter(|_| !life_cycle),
             ending,
             op_bytes: self.op_range(&geometry, guest_bytes)?,
             background_pause_ns: self.pause()?,
@@ -174,6 +178,9 @@ impl Point {
         }
         if pages_needed(&plan, &geometry) > config.page_limit()? {
             return Err(MeasureError::OutOfPages { guest_bytes });
+        }
+        if let Teardown::LifeCycle(how) = &plan.ending {
+            life_cycle::at_size(&plan, how)?;
         }
         let delay = plan.delay.clone().filter(|(_, site)| sites::is_taken(&plan, site));
         let plan = Plan { delay, ..plan };
@@ -293,6 +300,7 @@ impl Point {
                 variant: text("variant", &self.variant)?,
                 strategy: text("strategy", &self.strategy)?,
                 cache: self.cache.unwrap_or(Cache::Never),
+                during: self.during.unwrap_or(During::None),
             }));
         }
         // A smaller step would meet one block twice, and count it twice.
@@ -319,6 +327,9 @@ impl Plan {
 
     /// Threads that run at the same time, at most.
     pub fn threads(&self) -> usize {
+        if let Teardown::LifeCycle(how) = &self.ending {
+            return life_cycle::threads(how);
+        }
         let beside = usize::from(self.background() != Background::None);
         let operating = self.operations.as_ref().map_or(0, |operations| operations.threads + beside);
         operating.max(1 + usize::from(self.during() != During::None))
@@ -328,7 +339,7 @@ impl Plan {
     pub fn during(&self) -> During {
         match &self.ending {
             Teardown::Table(table) => table.during,
-            Teardown::LifeCycle(_) => During::None,
+            Teardown::LifeCycle(cycle) => cycle.during,
         }
     }
 
@@ -347,8 +358,10 @@ impl Plan {
             ops_per_thread: Some(0),
             ..Point::default()
         };
-        let mut faults = self.during() == During::Faults;
-        let mut ranges = matches!(self.during(), During::Age | During::DirtyLog);
+        // Beside a life cycle it is that of crate `kvm`, which has no walk of its own and works on the whole guest.
+        let during_table = matches!(self.ending, Teardown::Table(_)).then(|| self.during());
+        let mut faults = during_table == Some(During::Faults);
+        let mut ranges = matches!(during_table, Some(During::Age | During::DirtyLog));
         if let Some(operations) = &self.operations {
             self.of_operations(operations, &mut point);
             faults |= operations.mix.has(Class::Fault) || operations.background == Background::OtherVm;
@@ -372,6 +385,7 @@ impl Plan {
                 point.variant = Some(cycle.variant.clone());
                 point.strategy = Some(cycle.strategy.clone());
                 point.cache = Some(cycle.cache);
+                point.during = Some(cycle.during);
             }
         }
         point

@@ -93,6 +93,8 @@ fn teardown(columns: &mut Columns, measured: Option<&Measurement>) {
     columns.u64("longest_hold_ns", [torn.and_then(|torn| torn.longest_hold_ns)]);
     columns.u64("unresched_ns", [torn.and_then(|torn| torn.unresched_ns)]);
     columns.u64("table_bytes", [measured.map(|measured| measured.table_bytes)]);
+    let harm = measured.filter(|measured| !measured.harm.is_empty()).map(|measured| measured.harm.join("; "));
+    columns.text("harm", [harm.as_deref()]);
 }
 
 /// The columns of one side of the lock: counts, then times where they were recorded.

@@ -230,7 +230,7 @@ impl<C: Counting, K: RwLockKind> Runtime for Native<C, K> {
     /// Spins for about as long as another core needs for a critical section, then yields.
     #[inline]
     fn await_change(word: &Word, seen: u64, _site: Site) {
-        until(|| word.cell().load(Ordering::Acquire) != seen);
+        Self::asleep(|| until(|| word.cell().load(Ordering::Acquire) != seen));
     }
 
     #[inline]

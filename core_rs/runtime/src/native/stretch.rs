@@ -3,7 +3,7 @@
 //! Guarantee: while a stretch is measured on a thread, time from one reschedule point to the next is one; the longest
 //! is kept. Points are [`Runtime::cond_resched`](crate::Runtime::cond_resched), lock breaks (also those at which nobody
 //! waits), [`Runtime::might_sleep`](crate::Runtime::might_sleep), and whatever may sleep: a mutex, and waiting
-//! for a grace period, whose own time is no part of a stretch. Waiting for a spinning lock is no such point, as in a kernel that
+//! for a grace period or for a word to change, whose own time is no part of a stretch. Waiting for a spinning lock is no such point, as in a kernel that
 //! does not preempt itself. It is the time on the clock: a thread that the host has switched out runs on by it.
 
 use std::cell::Cell;

@@ -15,11 +15,15 @@ __all__ = [
     "Stage2",
     "build_id",
     "build_profile",
+    "check_point",
+    "check_points",
     "compare_chains",
     "does_not_apply",
     "explore",
     "first_harm",
     "kasan",
+    "measure",
+    "measurement_schema",
     "named_cases",
     "orderings",
     "overlaps",
@@ -30,7 +34,6 @@ __all__ = [
     "run_ops",
     "source_id",
     "subtrees",
-    "sweep",
 ]
 
 def build_id() -> str:
@@ -80,14 +83,24 @@ def explore(
 ) -> dict[str, Any]:
     """See `pyworkbench.explore`: the fields of a `Verdict`, as dicts and lists.
 
-    `progress(executions, frontier, elapsed_s)` is called about ten times a second; when it answers `False`, or a
+    `progress(executions, frontier, elapsed_s)` is called about twenty times a second; when it answers `False`, or a
     signal comes, the exploration stops and answers with what it has found.
     """
 
 def first_harm(
-    *, scenario: str, variant: str, strategy: str, search: str, seeds: Sequence[int], executions: int
+    *,
+    scenario: str,
+    variant: str,
+    strategy: str,
+    search: str,
+    seeds: Sequence[int],
+    executions: int,
+    progress: Callable[[int, int, float], object] | None,
 ) -> list[int | None]:
-    """For each seed the number of the first execution that does harm, if one of the first `executions` does."""
+    """For each seed the number of the first execution that does harm, if one of the first `executions` does.
+
+    A signal, or `progress` as in `explore`, stops it: then there are answers for the first seeds only.
+    """
 
 def named_cases() -> dict[str, Any]:
     """What has a name: `scenarios` (`name`, `about`, `text`), `kernels`, `variants`, `strategies`, `calls`, `corpus`.
@@ -95,11 +108,14 @@ def named_cases() -> dict[str, Any]:
     The corpus is that of regressions: `name`, `when`, and the cases `before` and `after` the fix.
     """
 
-def orderings(scenario: str, *, limit: int) -> tuple[list[dict[str, Any]], bool]:
-    """See `pyworkbench.orderings`: a dict an order (`order`, `scenario`, `vms`, `paths`), and whether these are all."""
+def orderings(scenario: str, *, limit: int) -> tuple[list[dict[str, Any]], bool, bool]:
+    """See `pyworkbench.orderings`: a dict an order (`order`, `scenario`, `vms`, `paths`), and whether these are all.
+
+    Last, whether a signal stopped it.
+    """
 
 def replay_schedule(schedule: str, *, every_action: bool) -> dict[str, Any]:
-    """See `pyworkbench.replay_schedule`: the case, `actions`, `threads` and `findings`."""
+    """See `pyworkbench.replay_schedule`: the case, `actions`, `threads`, `findings` and `changes`."""
 
 def kasan(console: str | PathLike[str], *, trace: str | PathLike[str] | None) -> list[dict[str, Any]]:
     """See `pyworkbench.kasan`: the fields of each `KasanReport`, as dicts and lists."""
@@ -113,27 +129,23 @@ def run_ops(text: str, walker: str) -> str:
 def subtrees(*, scenario: str, variant: str, strategy: str, depth: int) -> list[list[int]]:
     """Parts of a case's executions that can be explored apart: what `explore` takes as `within`."""
 
-def sweep(
-    *,
-    threads: Sequence[int],
-    patterns: Sequence[str],
-    walks: Sequence[str],
-    teardowns: Sequence[str],
-    guest_bytes: int,
-    leaf_bytes: int,
-    granule: str,
-    ipa_bits: int,
-    walker: str,
-    step_bytes: int | None,
-    counters: str,
-    repeats: int,
-    warmup: int,
-    seed: int,
-    progress: Callable[[int, int], object] | None,
-) -> tuple[ArrowBatch, ArrowBatch]:
-    """Measures every combination of `threads`, `patterns`, `walks` and `teardowns`: measurements, and lock sites.
+def measure(point: str, repeat: int, run: int) -> bytes:
+    """Measures a point, given as JSON, once: an Arrow IPC stream of one row, with the columns of `measurement_schema`.
 
-    `progress(done, total)` is called between two measurements; what it raises ends the sweep.
+    `repeat` seeds what is random in the measurement; `run` is only a column. A point that needs more memory than a table
+    can have is a row whose `status` is `failed`. Ctrl-C ends it.
+    """
+
+def check_point(point: str) -> str:
+    """The canonical JSON of a point: a field without effect is null, every other one is filled."""
+
+def check_points(points: list[str]) -> list[tuple[str | None, str | None]]:
+    """For each point its canonical JSON and None, or None and why it cannot be measured."""
+
+def measurement_schema() -> bytes:
+    """The columns of a measurement, all nullable: an Arrow IPC stream without a row.
+
+    The schema's metadata has `pyworkbench.measurement`, the version of what is measured.
     """
 
 @final

@@ -33,6 +33,13 @@ def counting() -> Iterator[Callable[[int, int], None] | None]:
         yield show and (lambda done, total: show(f"explored {done} of {total}"))
 
 
+@contextmanager
+def sweeping() -> Iterator[Callable[[object], None] | None]:
+    """Yields what `sweep` takes as `progress`."""
+    with _line() as show:
+        yield None if show is None else lambda status: show(str(status))
+
+
 def exploring_text(executions: int, frontier: int, elapsed_s: float) -> str:
     """How far an exploration has come, in a line.
 

@@ -1,0 +1,203 @@
+"""From a spec to its points: every combination, in canonical form, each once.
+
+Guaranteed: two combinations that differ only in what has no effect are one point, and one key, whatever spec they
+come from; a combination without meaning is counted, with the reason; a value of a measurement that has a meaning in
+no combination is an error, as it is most likely a mistake. A key is of the point, the version of the measurement,
+and the machine: what must be equal for two rows to be repeats of one measurement.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from pyworkbench import _core
+from pyworkbench.errors import InputError
+from pyworkbench.sweep.machine import machine_identity
+from pyworkbench.sweep.schema import measurement_version
+from pyworkbench.sweep.spec import size_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyworkbench.sweep.spec import SweepSpec
+
+BLOCK_BYTES = {"4K": 2 << 20, "16K": 32 << 20, "64K": 512 << 20}
+"""What an entry of the last level but one maps."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The points of a sweep."""
+
+    points: tuple[str, ...]
+    """Each point in canonical form, as JSON."""
+    keys: tuple[str, ...]
+    """Each point's key."""
+    combinations: int
+    """How many combinations of values the spec has."""
+    same: int = 0
+    """How many of them are the same as another, because what they differ in has no effect."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """How many have no meaning, by the reason."""
+
+    def __str__(self) -> str:
+        said = [f"{len(self.points):,} points"]
+        if len(self.points) != self.combinations:
+            said[0] += f" of {self.combinations:,} combinations"
+        if self.same:
+            said.append(f"{self.same:,} are the same as others")
+        said += [f"{count:,} have no meaning ({reason})" for reason, count in self.dropped.items()]
+        return "; ".join(said)
+
+
+def plan(spec: SweepSpec) -> Plan:
+    """The points of a spec.
+
+    Raises:
+        InputError: a value has no meaning in any combination; the message names it.
+
+    Example:
+        >>> from pyworkbench.sweep import SweepSpec
+        >>> print(plan(SweepSpec(threads=[1, 2], step=["whole", "kernel"])))
+        8 points
+    """
+    axes = _explored_axes(spec) if spec.kind == "explore" else _measured_axes(spec)
+    combinations = list(product(*(values for _, values in axes)))
+    texts = ["{" + ",".join(each) + "}" for each in combinations]
+    checked = _check_explored(texts) if spec.kind == "explore" else _core.check_points(texts)
+    refused = [at for at, (canonical, _) in enumerate(checked) if canonical is None]
+    if len(refused) == len(checked):
+        raise InputError(f"no combination has a meaning: {checked[0][1]}")
+    if refused and spec.kind == "measure":
+        _refuse_values_without_meaning(axes, combinations, checked)
+    canonical = [point for point, _ in checked if point is not None]
+    points = tuple(dict.fromkeys(canonical))
+    key_of = key_maker(spec.kind)
+    return Plan(
+        points,
+        tuple(map(key_of, points)),
+        len(combinations),
+        len(canonical) - len(points),
+        dict(Counter(checked[at][1] or "" for at in refused)),
+    )
+
+
+def key_maker(kind: str) -> Callable[[str], str]:
+    """What gives a canonical point its key, here and now."""
+    # A verdict is of the model, whichever machine finds it.
+    about: dict[str, Any] = (
+        {"version": measurement_version(), "machine": machine_identity()} if kind == "measure" else {}
+    )
+    base = blake2b(json.dumps({"kind": kind} | about, sort_keys=True).encode(), digest_size=12)
+
+    def key_of(point: str) -> str:
+        digest = base.copy()
+        digest.update(point.encode())
+        return digest.hexdigest()
+
+    return key_of
+
+
+Axes = list[tuple[str, list[str]]]
+"""Fields of the spec, and the piece of JSON for each of their values."""
+
+
+def _measured_axes(spec: SweepSpec) -> Axes:
+    def axis(
+        name: str, point_field: str | None = None, value: Callable[[Any], Any] = lambda given: given
+    ) -> tuple[str, list[str]]:
+        pieces = [f"{json.dumps(point_field or name)}:{json.dumps(value(given))}" for given in getattr(spec, name)]
+        return name, pieces
+
+    def unless(word: str) -> Callable[[Any], Any]:
+        return lambda given: None if given == word else given
+
+    steps = {"whole": None, "kernel": 0}
+    return [
+        axis("threads"),
+        axis("lock"),
+        axis("walk"),
+        axis("walker"),
+        axis("counters"),
+        _geometry_axis(spec),
+        axis("ipa_bits"),
+        axis("guest", "guest_bytes", size_bytes),
+        axis("pattern"),
+        axis("locality"),
+        axis("sparsity"),
+        axis("populate"),
+        axis("mix"),
+        axis("ops_per_thread", value=unless("pass")),
+        axis("op", "op_bytes", size_bytes),
+        axis("rate_per_s", value=unless("closed")),
+        axis("background"),
+        axis("delay_ns"),
+        axis("delay_site", value=unless("none")),
+        axis("teardown"),
+        axis("step", "step_bytes", lambda given: steps[given] if given in steps else size_bytes(given)),
+        axis("place"),
+        axis("breaks"),
+        axis("free"),
+        axis("defer"),
+        axis("during"),
+        axis("variant"),
+        axis("strategy"),
+        axis("cache"),
+    ]
+
+
+def _geometry_axis(spec: SweepSpec) -> tuple[str, list[str]]:
+    """Granule and leaf together: what a page and a block are depends on the granule."""
+    pieces = []
+    for granule in spec.granule:
+        words = {"page": size_bytes(granule), "block": BLOCK_BYTES[granule]}
+        for leaf in spec.leaf:
+            leaf_bytes = words[leaf] if leaf in words else size_bytes(leaf)
+            pieces.append(f'"granule":{json.dumps(granule)},"leaf_bytes":{leaf_bytes}')
+    return "granule and leaf", pieces
+
+
+def _explored_axes(spec: SweepSpec) -> Axes:
+    bounds = {
+        "executions_limit": spec.executions,
+        "time_limit_s": spec.time_s,
+        "preemptions_limit": spec.preemptions,
+    }
+    dimensions = ("scenario", "variant", "strategy", "search", "seed")
+    axes = [(name, [f"{json.dumps(name)}:{json.dumps(value)}" for value in getattr(spec, name)]) for name in dimensions]
+    return [*axes, ("bounds", [json.dumps(bounds)[1:-1]])]
+
+
+def _check_explored(texts: list[str]) -> list[tuple[str | None, str | None]]:
+    """As `_core.check_points`: a seed has no effect on a search that is not random."""
+    checked: list[tuple[str | None, str | None]] = []
+    reasons: dict[tuple[str, str, str], str | None] = {}
+    for text in texts:
+        point = json.loads(text)
+        case = (point["scenario"], point["variant"], point["strategy"])
+        if case not in reasons:
+            reasons[case] = _core.does_not_apply(scenario=case[0], variant=case[1], strategy=case[2])
+        if point["search"] in {"dpor", "dfs"}:
+            point["seed"] = None
+        reason = reasons[case]
+        checked.append((None, reason) if reason else (json.dumps(point), None))
+    return checked
+
+
+def _refuse_values_without_meaning(
+    axes: Axes, combinations: list[tuple[str, ...]], checked: list[tuple[str | None, str | None]]
+) -> None:
+    for at, (name, pieces) in enumerate(axes):
+        used = {each[at] for each, (canonical, _) in zip(combinations, checked, strict=True) if canonical is not None}
+        for piece in pieces:
+            if piece not in used and name != "granule and leaf":
+                reason = next(
+                    reason for each, (_, reason) in zip(combinations, checked, strict=True) if each[at] == piece
+                )
+                value = piece.partition(":")[2]
+                raise InputError(f"{name} {value} has a meaning in no combination: {reason}")

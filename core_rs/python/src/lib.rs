@@ -41,7 +41,7 @@ mod _core {
         does_not_apply, explore_case, first_harm, named_cases, orderings, replay_schedule, subtrees,
     };
     #[pymodule_export]
-    use crate::measure::sweep;
+    use crate::measure::{check_point, check_points, measure, measurement_schema};
     #[pymodule_export]
     use crate::overlap::overlaps;
     #[pymodule_export]

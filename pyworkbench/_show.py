@@ -158,8 +158,8 @@ def show_sweep(result: SweepResult) -> None:
         return
     console.print(f"{facts['cpu']}, {facts['cores']} cores; medians, repeats: {result.spec.repeats}", highlight=False)
     summary = result.summary()
-    for walk, rows in summary.head(MOST_ROWS).groupby("walk", observed=True):
-        console.print(_table(f"faults of the {walk} walk", rows))
+    for walk, rows in summary.head(MOST_ROWS).groupby("walk", observed=True, dropna=False):
+        console.print(_table("no faults" if pd.isna(walk) else f"faults of the {walk} walk", rows))
     _say_what_is_left(console, len(summary))
 
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from pyworkbench.errors import InputError
-from pyworkbench.sweep import both_sides, described, require_recorded
+from pyworkbench.sweep import both_sides, described, for_each_pattern, require_recorded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ def contention(rows: pd.DataFrame) -> SvgFigure:
     Args:
         rows: `SweepResult.rows`, with counters recorded; without times the waiting time is left out.
     """
-    rows = described(rows)
+    rows = for_each_pattern(described(rows))
     require_recorded(rows, "read_contentions")
     per_fault = {
         "Faults served,\nmillions a second": rows["faults_per_s"] / 1e6,

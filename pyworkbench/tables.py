@@ -29,7 +29,8 @@ def medians(result: SweepResult) -> GT:
     """The medians of a sweep: a row a point, those with more threads than cores on another ground."""
     summary = result.summary().sort_values(["pattern", "walk", "threads", "order"], ignore_index=True)
     over = summary["oversubscribed"].astype(bool).to_numpy()
-    group = summary["pattern"].astype(str) + " ranges, " + summary["walk"].astype(str) + " walk"
+    pattern, walk = (summary[name].astype(object).fillna(word) for name, word in (("pattern", "all"), ("walk", "no")))
+    group = pattern + " ranges, " + walk + " walk"
     shown = summary.drop(columns=["oversubscribed", "pattern", "walk"]).astype({"order": str}).assign(group=group)
     table = (
         GT(shown, groupname_col="group")

@@ -11,7 +11,7 @@ from pyworkbench.sweep.compact import compact
 from pyworkbench.sweep.exploring import executor_named
 from pyworkbench.sweep.load import load
 from pyworkbench.sweep.plan import Plan, plan
-from pyworkbench.sweep.result import SUMMARY, SweepResult, both_sides, described, require_recorded
+from pyworkbench.sweep.result import SUMMARY, SweepResult, both_sides, described, for_each_pattern, require_recorded
 from pyworkbench.sweep.run import sweep
 from pyworkbench.sweep.spec import SweepSpec, fields_of_text, read_spec, size_bytes, size_text, spec_of
 from pyworkbench.sweep.status import Status, read_status
@@ -27,6 +27,7 @@ __all__ = [
     "described",
     "executor_named",
     "fields_of_text",
+    "for_each_pattern",
     "load",
     "plan",
     "read_spec",

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,10 @@ sweep(out=sys.argv[1], **eval(sys.argv[2]))
 """
 
 
-def start(directory: Path, fields: dict[str, Any]) -> "subprocess.Popen[str]":
+def start(directory: Path, fields: dict[str, Any], errors: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
     """A sweep in a process of its own."""
     command = [sys.executable, "-c", PROGRAM, str(directory), repr(fields)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stderr=errors, text=True)
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
@@ -79,7 +80,7 @@ def test_a_sweep_that_is_killed_again_and_again_loses_no_segment_and_ends_comple
     killed = 0
     for _ in range(100):
         process = start(tmp_path, fields)
-        wait_for(lambda pid=process.pid: read_pid(tmp_path) == pid or process.poll() is not None, "the sweep")
+        wait_for(partial(has_begun, tmp_path, process), "the sweep")
         time.sleep(moments.uniform(0, 0.6))
         worker = worker_of(process.pid)
         process.kill()
@@ -99,6 +100,11 @@ def test_a_sweep_that_is_killed_again_and_again_loses_no_segment_and_ends_comple
     assert sweep(out=tmp_path, **fields).status.reused == len(before)
     assert len(stored(tmp_path)) == total
     assert sorted(load(tmp_path)["run"]) == sorted(set(load(tmp_path)["run"]))
+
+
+def has_begun(directory: Path, process: "subprocess.Popen[str]") -> bool:
+    """Whether a sweep holds its store, or is over already."""
+    return read_pid(directory) == process.pid or process.poll() is not None
 
 
 def read_pid(directory: Path) -> int | None:
@@ -203,7 +209,11 @@ def test_a_point_that_takes_too_long_is_a_row_and_the_sweep_goes_on(tmp_path: Pa
     assert set(rows.loc[512 << 30, "status"]) == {"crashed"}
     assert result.status.crashed == 2
     assert result.status.last_error == "it took longer than timeout_s 1 and was killed"
-    assert sweep(out=tmp_path, **FOREVER | {"guest": ["2M", "512G"]}).status.reused == 4
+    again = FOREVER | {"guest": ["2M", "512G"], "timeout_s": 1.0}
+    assert sweep(out=tmp_path, **again).status.reused == 4
+    retried = sweep(out=tmp_path, retry=True, **again)
+    assert (retried.status.reused, retried.status.crashed) == (2, 2)
+    assert sorted(retried.rows["session"]) == [0, 0, 2, 2]
 
 
 def test_two_sweeps_into_one_store_are_an_error_that_names_the_first(tmp_path: Path) -> None:
@@ -253,13 +263,13 @@ def test_the_machine_is_held_until_the_worker_is_gone_too(tmp_path: Path) -> Non
     process.kill()
     process.wait()
     wait_for(lambda: not worker.is_running() or worker.status() == "zombie", "the worker's end")
-    with alone("a test", lambda said: pytest.fail(said)):
+    with alone("a test", pytest.fail):
         pass
 
 
 def test_ctrl_c_ends_a_sweep_at_once_and_keeps_what_was_measured(tmp_path: Path) -> None:
     fields = FOREVER | {"guest": ["2M", "512G"], "repeats": 30, "seed": 2}
-    process = start(tmp_path, fields)
+    process = start(tmp_path, fields, subprocess.PIPE)
     worker = wait_for(lambda: worker_of(process.pid), "the worker")
     wait_for(lambda: is_measuring(worker), "the long measurement")
     process.send_signal(signal.SIGINT)

@@ -158,7 +158,8 @@ def show_sweep(result: SweepResult) -> None:
         return
     console.print(f"{facts['cpu']}, {facts['cores']} cores; medians, repeats: {result.spec.repeats}", highlight=False)
     summary = result.summary()
-    for walk, rows in summary.head(MOST_ROWS).groupby("walk", observed=True, dropna=False):
+    walks: Any = summary.head(MOST_ROWS).groupby("walk", observed=True, dropna=False)
+    for walk, rows in walks:
         console.print(_table("no faults" if pd.isna(walk) else f"faults of the {walk} walk", rows))
     _say_what_is_left(console, len(summary))
 
@@ -190,8 +191,8 @@ def _verdicts(rows: pd.DataFrame) -> Table:
     for row in rows.head(MOST_ROWS).to_dict("records"):
         verdict = row["verdict"] if row["status"] == "ok" else row["status"]
         said = row["kinds"] if row["verdict"] == "Bug" else row["what"] if row["status"] == "ok" else row["error"]
-        names = [row[name] for name in ("scenario", "variant", "strategy", "search")]
-        table.add_row(*names, verdict, "" if pd.isna(said) else said)
+        names = [str(row[name]) for name in ("scenario", "variant", "strategy", "search")]
+        table.add_row(*names, str(verdict), "" if pd.isna(said) else str(said))
     return table
 
 

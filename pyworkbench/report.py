@@ -108,7 +108,7 @@ def check_parameters(notebook: nbformat.NotebookNode, parameters: Mapping[str, A
     """
     known = parameters_of(notebook)
     if notebook.metadata.get("pyworkbench", {}).get("parameters") == "SweepSpec":
-        fields = {name: value for name, value in (known | parameters).items() if name in SweepSpec.model_fields}
+        fields = {name: value for name, value in {**known, **parameters}.items() if name in SweepSpec.model_fields}
         spec_of(fields)
         parameters = {name: value for name, value in parameters.items() if name not in fields}
         known |= fields

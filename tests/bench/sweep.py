@@ -11,6 +11,7 @@ import os
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,18 +92,17 @@ def filled(directory: Path, spec: SweepSpec, table: pa.Table, size: int) -> None
     """Makes a store with these rows, in segments of this size."""
     store = Store(directory, spec)
     for at, start in enumerate(range(0, len(table), size)):
-        part = table.slice(start, size)
-        write(store.folder, at + 1, at + 1, lambda file, part=part: write_parquet(part, file))
+        write(store.folder, at + 1, at + 1, partial(write_parquet, table.slice(start, size)))
 
 
 def overhead_s(measurements: int) -> float:
-    """What a warm worker adds to a measurement: the median of both ways, of the same point, in this process and there."""
+    """What a warm worker adds to a measurement: the difference of medians, of the same point there and in this process."""
     point = plan(spec_of({"threads": 1, "walk": "shared", "guest": "64K", "op": "64K"})).points[0]
 
     def median(call: Callable[[int], object]) -> float:
         for at in range(20):
             call(at)
-        return statistics.median(seconds_of(lambda at=at: call(at)) for at in range(measurements))
+        return statistics.median(seconds_of(partial(call, at)) for at in range(measurements))
 
     with Path(os.devnull).open("ab", buffering=0) as log, Worker(log=log) as worker:
         there = median(lambda at: worker.measure(point, at, at, timeout_s=60.0, waiting=lambda: None))

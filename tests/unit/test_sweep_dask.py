@@ -54,7 +54,7 @@ def test_an_unknown_executor_is_named() -> None:
 
 def test_a_task_that_fails_is_a_row(tmp_path: Path) -> None:
     class Refusing(ThreadPoolExecutor):
-        def submit(self, function: Any, *arguments: Any, **named: Any) -> Any:
+        def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Any:
             if "claim-under-lock" in arguments[0]:
                 return super().submit(lambda: 1 // 0)
             return super().submit(function, *arguments, **named)

@@ -257,7 +257,7 @@ PROGRAM = """
 import sys
 from pyworkbench.sweep import store, sweep
 store.SEGMENT_ROWS = 2
-sweep(out=sys.argv[1], threads=[1, 2], guest="2M", warmup=0, repeats=20)
+sweep(out=sys.argv[1], threads=[1, 2], guest="2M", warmup=0, repeats=5)
 """
 
 
@@ -276,7 +276,7 @@ def test_a_segment_that_cannot_be_written_is_named_and_nothing_of_it_is_left(tmp
     assert load(tmp_path).empty
     assert read_status(tmp_path).state == "failed"
     assert run(tmp_path).returncode == 0
-    assert len(load(tmp_path)) == 80
+    assert len(load(tmp_path)) == 20
 
 
 MOUNT, UMOUNT = (shutil.which(name) or name for name in ("mount", "umount"))
@@ -287,7 +287,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk that is full after some segments."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run([MOUNT, "-t", "tmpfs", "-o", "size=640k", "tmpfs", disk], capture_output=True, check=False)
+    mounted = subprocess.run([MOUNT, "-t", "tmpfs", "-o", "size=320k", "tmpfs", disk], capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip("may not mount a small disk here")
     yield disk
@@ -300,11 +300,11 @@ def test_a_full_disk_is_an_error_and_the_sweep_goes_on_where_there_is_room(small
     assert "cannot be written" in failed.stderr
     assert "No space left on device" in failed.stderr
     kept = load(directory)
-    assert 0 < len(kept) < 80
+    assert 0 < len(kept) < 20
     subprocess.run([MOUNT, "-o", "remount,size=64m", small_disk], check=True)
     assert run(directory).returncode == 0
     status = read_status(directory)
-    assert (status.reused, status.done, len(load(directory))) == (len(kept), 80, 80)
+    assert (status.reused, status.done, len(load(directory))) == (len(kept), 20, 20)
 
 
 def test_explorations_have_a_store_too(tmp_path: Path) -> None:

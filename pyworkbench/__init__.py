@@ -26,6 +26,8 @@ from pyworkbench.errors import (
     DebugExtensionWarning,
     InputError,
     StaleExtensionWarning,
+    StoreError,
+    StoreWarning,
     TableError,
     WorkbenchError,
 )
@@ -62,6 +64,8 @@ __all__ = [
     "Replayed",
     "Stage2",
     "StaleExtensionWarning",
+    "StoreError",
+    "StoreWarning",
     "TableError",
     "TraceOverlaps",
     "Track",

@@ -83,7 +83,7 @@ def sweep(
         StoreError: the store is in use, of another version, or cannot be written.
 
     Example:
-        >>> result = sweep(threads=[1, 2], guest=["2M"], repeats=2, warmup=0)
+        >>> result = sweep(threads=[1, 2], lock="std", guest=["2M"], repeats=2, warmup=0)
         >>> len(result.rows), int(result.rows["maps"].sum())
         (8, 4096)
     """

@@ -96,7 +96,7 @@ def filled(directory: Path, spec: SweepSpec, table: pa.Table, size: int) -> None
 
 
 def overhead_s(measurements: int) -> float:
-    """What a warm worker adds to a measurement: the difference of medians, of the same point there and in this process."""
+    """What a warm worker adds to a measurement: the difference of medians, there and in this process."""
     point = plan(spec_of({"threads": 1, "walk": "shared", "guest": "64K", "op": "64K"})).points[0]
 
     def median(call: Callable[[int], object]) -> float:

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from pyworkbench.sweep.measuring import Measured, Worker
 from pyworkbench.sweep.plan import plan
 from pyworkbench.sweep.spec import spec_of
 
-QUICK: dict[str, Any] = {"threads": [1, 2], "guest": "2M", "warmup": 0}
+QUICK: dict[str, Any] = {"threads": [1, 2], "lock": "parking_lot", "guest": "2M", "warmup": 0}
+"""With a lock that sleeps: on a busy machine, threads that spin take seconds."""
 FOREVER: dict[str, Any] = {"threads": 1, "walk": "shared", "guest": "512G", "warmup": 0, "repeats": 2}
 """Measurements that take far longer than a test."""
 
@@ -34,10 +36,23 @@ sweep(out=sys.argv[1], **eval(sys.argv[2]))
 """
 
 
-def start(directory: Path, fields: dict[str, Any], errors: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
-    """A sweep in a process of its own."""
-    command = [sys.executable, "-c", PROGRAM, str(directory), repr(fields)]
-    return subprocess.Popen(command, stderr=errors, text=True)
+@pytest.fixture
+def start() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts sweeps in processes of their own, which end with the test."""
+    started = []
+
+    def sweeping(directory: Path, fields: dict[str, Any], errors: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", PROGRAM, str(directory), repr(fields)]
+        started.append(subprocess.Popen(command, stderr=errors, text=True))
+        return started[-1]
+
+    yield sweeping
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
@@ -80,16 +95,18 @@ def stored(directory: Path) -> list[tuple[str, int]]:
     return found
 
 
-def test_a_sweep_that_is_killed_again_and_again_loses_no_segment_and_ends_complete(tmp_path: Path) -> None:
-    fields = QUICK | {"repeats": 100, "step": ["whole", "64K"]}
-    total = len(plan(spec_of(fields)).points) * 100
+def test_a_sweep_that_is_killed_again_and_again_loses_no_segment_and_ends_complete(
+    start: Start, tmp_path: Path
+) -> None:
+    fields = QUICK | {"repeats": 80, "step": ["whole", "64K"]}
+    total = len(plan(spec_of(fields)).points) * 80
     moments = random.Random(7)  # noqa: S311 (when to kill is no secret)
     before: list[tuple[str, int]] = []
     killed = 0
-    for _ in range(100):
+    for _ in range(6):
         process = start(tmp_path, fields)
         wait_for(partial(has_begun, tmp_path, process), "the sweep")
-        time.sleep(moments.uniform(0, 0.6))
+        time.sleep(moments.uniform(0, 0.4))
         worker = worker_of(process.pid)
         process.kill()
         killed += process.wait() == -signal.SIGKILL
@@ -99,15 +116,13 @@ def test_a_sweep_that_is_killed_again_and_again_loses_no_segment_and_ends_comple
         assert set(before) <= set(now)
         before = now
         status = read_status(tmp_path)
-        assert status.state in {"killed", "done"}
-        if status.state == "done":
-            break
-        assert status.planned in {0, total}
+        assert status.state == "killed" or len(now) == total
         assert status.planned == 0 or status.done == len(now)
-    assert killed >= 2
+    assert killed
     assert sweep(out=tmp_path, **fields).status.reused == len(before)
     assert len(stored(tmp_path)) == total
-    assert sorted(load(tmp_path)["run"]) == sorted(set(load(tmp_path)["run"]))
+    runs = load(tmp_path)["run"].tolist()
+    assert len(set(runs)) == len(runs)
 
 
 def has_begun(directory: Path, process: "subprocess.Popen[str]") -> bool:
@@ -123,15 +138,17 @@ def read_pid(directory: Path) -> int | None:
         return None
 
 
-def test_a_worker_that_is_killed_again_and_again_costs_no_row(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_again_and_again_costs_no_row(start: Start, tmp_path: Path) -> None:
     fields = QUICK | {"repeats": 60}
     process = start(tmp_path, fields)
     moments = random.Random(8)  # noqa: S311 (when to kill is no secret)
-    while process.poll() is None:
-        time.sleep(moments.uniform(0.02, 0.2))
-        if worker := worker_of(process.pid):
-            worker.kill()
-    assert process.returncode == 0
+    for _ in range(8):
+        worker = wait_for(lambda: worker_of(process.pid) or process.poll() is not None, "a worker")
+        time.sleep(moments.uniform(0, 0.2))
+        if isinstance(worker, psutil.Process):
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
+    assert process.wait() == 0
     rows = load(tmp_path)
     assert len(stored(tmp_path)) == len(plan(spec_of(fields)).points) * 60
     assert set(rows["status"]) <= {"ok", "crashed"}
@@ -226,16 +243,14 @@ def test_a_point_that_takes_too_long_is_a_row_and_the_sweep_goes_on(tmp_path: Pa
     assert sorted(retried.rows["session"]) == [0, 0, 2, 2]
 
 
-def test_two_sweeps_into_one_store_are_an_error_that_names_the_first(tmp_path: Path) -> None:
+def test_two_sweeps_into_one_store_are_an_error_that_names_the_first(start: Start, tmp_path: Path) -> None:
     first = start(tmp_path, FOREVER)
-    try:
-        wait_for(lambda: read_pid(tmp_path) == first.pid, "the first sweep")
-        with pytest.raises(StoreError, match=rf"lock: in use by a sweep, pid {first.pid}, since 20..-..-..T"):
-            sweep(out=tmp_path, **QUICK)
-        assert read_status(tmp_path).running
-    finally:
-        first.kill()
-        first.wait()
+    wait_for(lambda: read_pid(tmp_path) == first.pid, "the first sweep")
+    with pytest.raises(StoreError, match=rf"lock: in use by a sweep, pid {first.pid}, since 20..-..-..T"):
+        sweep(out=tmp_path, **QUICK)
+    assert read_status(tmp_path).running
+    first.kill()
+    first.wait()
     assert sweep(out=tmp_path, **QUICK, repeats=1).status.state == "done"
 
 
@@ -263,7 +278,7 @@ def test_a_sweep_waits_for_the_machine_and_says_for_whom(tmp_path: Path) -> None
     assert result.status.state == "done"
 
 
-def test_the_machine_is_held_until_the_worker_is_gone_too(tmp_path: Path) -> None:
+def test_the_machine_is_held_until_the_worker_is_gone_too(start: Start, tmp_path: Path) -> None:
     process = start(tmp_path, FOREVER)
     worker = wait_for(lambda: worker_of(process.pid), "the worker")
     wait_for(lambda: is_measuring(worker), "the measurement")
@@ -277,7 +292,7 @@ def test_the_machine_is_held_until_the_worker_is_gone_too(tmp_path: Path) -> Non
         pass
 
 
-def test_ctrl_c_ends_a_sweep_at_once_and_keeps_what_was_measured(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_sweep_at_once_and_keeps_what_was_measured(start: Start, tmp_path: Path) -> None:
     fields = FOREVER | {"guest": ["2M", "512G"], "repeats": 30, "seed": 2}
     process = start(tmp_path, fields, subprocess.PIPE)
     worker = wait_for(lambda: worker_of(process.pid), "the worker")
@@ -305,15 +320,13 @@ def test_what_progress_raises_ends_the_sweep_and_what_was_measured_is_kept(tmp_p
     assert sweep(out=tmp_path, **QUICK).status.reused == 3
 
 
-def test_a_status_tells_how_far_a_running_sweep_is(tmp_path: Path) -> None:
+def test_a_status_tells_how_far_a_running_sweep_is(start: Start, tmp_path: Path) -> None:
     process = start(tmp_path, FOREVER)
-    try:
-        wait_for(lambda: read_pid(tmp_path) == process.pid and read_status(tmp_path).state == "running", "the sweep")
-        status = read_status(tmp_path)
-        assert (status.planned, status.done, status.pid) == (2, 0, process.pid)
-    finally:
-        process.kill()
-        process.wait()
+    wait_for(lambda: read_pid(tmp_path) == process.pid and read_status(tmp_path).state == "running", "the sweep")
+    status = read_status(tmp_path)
+    assert (status.planned, status.done, status.pid) == (2, 0, process.pid)
+    process.kill()
+    process.wait()
     status = read_status(tmp_path)
     assert status.state == "killed"
     assert f"its process {process.pid} is gone; the same command goes on from here" in str(status)

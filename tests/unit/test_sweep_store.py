@@ -18,7 +18,7 @@ from pyworkbench import InputError
 from pyworkbench.errors import StoreError, StoreWarning
 from pyworkbench.sweep import SweepResult, compact, load, read_status, segments, spec_of, store, sweep
 
-SMALL: dict[str, Any] = {"threads": [1, 2], "guest": "2M", "warmup": 0, "repeats": 2}
+SMALL: dict[str, Any] = {"threads": [1, 2], "lock": "parking_lot", "guest": "2M", "warmup": 0, "repeats": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -257,7 +257,7 @@ PROGRAM = """
 import sys
 from pyworkbench.sweep import store, sweep
 store.SEGMENT_ROWS = 2
-sweep(out=sys.argv[1], threads=[1, 2], guest="2M", warmup=0, repeats=5)
+sweep(out=sys.argv[1], threads=[1, 2], lock="parking_lot", guest="2M", warmup=0, repeats=5)
 """
 
 

@@ -15,6 +15,7 @@ Example:
     <Stage2 4K, 40-bit IPA, start level 1, 3 table pages, walker fast>
 """
 
+from pyworkbench import _starting  # noqa: F401  # isort: skip (the first)
 from pyworkbench import _build
 from pyworkbench.beside import Beside, set_beside, variant_of
 from pyworkbench.capture import Replay, replay
@@ -31,22 +32,12 @@ from pyworkbench.errors import (
     TableError,
     WorkbenchError,
 )
-from pyworkbench.explore import (
-    Finding,
-    Replayed,
-    Verdict,
-    calls_modelled,
-    explore,
-    orderings,
-    replay_schedule,
-    scenarios,
-    strategies,
-    variants,
-    verdict_matrix,
-)
+from pyworkbench.explore import calls_modelled, explore, replay_schedule, scenarios, strategies, variants
 from pyworkbench.first_findings import first_findings
+from pyworkbench.matrix import orderings, verdict_matrix
 from pyworkbench.overlap import Overlap, TraceOverlaps, find_overlaps, overlaps
 from pyworkbench.table import Leaf, Stage2, run_ops
+from pyworkbench.verdict import Finding, Replayed, Verdict
 
 __all__ = [
     "Beside",

@@ -11,7 +11,9 @@ commands = typer.Typer()
 @commands.command()
 def report(
     notebook: Annotated[Path, typer.Argument(help="The notebook; it is not changed.")],
-    out: Annotated[Path, typer.Argument(help="The report: one HTML file that loads nothing.")],
+    out: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The report: one HTML file that loads nothing.")
+    ],
     parameter: Annotated[
         list[str] | None,
         typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A value for a name of the parameters cell."),

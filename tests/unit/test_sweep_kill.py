@@ -23,8 +23,8 @@ from pyworkbench.sweep.measuring import Measured, Worker
 from pyworkbench.sweep.plan import plan
 from pyworkbench.sweep.spec import spec_of
 
-QUICK: dict[str, Any] = {"threads": [1, 2], "lock": "parking_lot", "guest": "2M", "warmup": 0}
-"""With a lock that sleeps: on a busy machine, threads that spin take seconds."""
+QUICK: dict[str, Any] = {"threads": 1, "lock": ["parking_lot", "std"], "guest": "2M", "warmup": 0}
+"""One thread: on a busy machine, two that wait for each other take seconds."""
 FOREVER: dict[str, Any] = {"threads": 1, "walk": "shared", "guest": "512G", "warmup": 0, "repeats": 2}
 """Measurements that take far longer than a test."""
 

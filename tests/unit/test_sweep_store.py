@@ -18,7 +18,7 @@ from pyworkbench import InputError
 from pyworkbench.errors import StoreError, StoreWarning
 from pyworkbench.sweep import SweepResult, compact, load, read_status, segments, spec_of, store, sweep
 
-SMALL: dict[str, Any] = {"threads": [1, 2], "lock": "parking_lot", "guest": "2M", "warmup": 0, "repeats": 2}
+SMALL: dict[str, Any] = {"threads": 1, "lock": ["parking_lot", "std"], "guest": "2M", "warmup": 0, "repeats": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -58,14 +58,14 @@ def test_a_store_is_written_in_segments_with_a_manifest_and_a_status(tmp_path: P
 def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
     first = sweep(out=tmp_path, **SMALL)
     same = sweep(out=tmp_path, **SMALL)
-    more = sweep(out=tmp_path, **SMALL | {"threads": [2, 1, 3], "repeats": 3})
-    less = sweep(out=tmp_path, **SMALL | {"threads": 1})
+    more = sweep(out=tmp_path, **SMALL | {"lock": ["std", "parking_lot", "mutex"], "repeats": 3})
+    less = sweep(out=tmp_path, **SMALL | {"lock": "parking_lot"})
     counts = [(one.status.planned, one.status.reused, one.status.measured) for one in (first, same, more, less)]
     assert counts == [(8, 0, 8), (8, 8, 0), (18, 8, 10), (4, 4, 0)]
     found = measurements(tmp_path)
     assert len(found) == len(set(found)) == 18
     assert sorted(load(tmp_path)["run"]) == list(range(18))
-    assert set(less.rows["threads"]) == {1}
+    assert set(less.rows["lock"]) == {"parking_lot"}
     assert load(tmp_path)["session"].value_counts().to_dict() == {0: 8, 2: 10}
 
 
@@ -92,7 +92,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "SEGMENT_ROWS", 2)
-        sweep(out=directory, **SMALL | {"threads": 1, "repeats": 5})
+        sweep(out=directory, **SMALL | {"lock": "parking_lot", "repeats": 5})
     return directory
 
 
@@ -134,7 +134,7 @@ def test_a_damaged_segment_is_named_and_the_rest_is_read(copy: Path, spoil: Any)
 
 def test_what_a_damaged_segment_had_is_measured_again(copy: Path) -> None:
     truncated(files(copy)[1])
-    result = sweep(out=copy, **SMALL | {"threads": 1, "repeats": 5})
+    result = sweep(out=copy, **SMALL | {"lock": "parking_lot", "repeats": 5})
     with pytest.warns(StoreWarning, match="damaged"):
         assert len(result.rows) == 10
     assert (result.status.reused, result.status.measured) == (8, 2)
@@ -186,7 +186,7 @@ def test_where_there_is_no_store_it_is_said(tmp_path: Path) -> None:
 
 
 def test_rows_of_another_build_are_refused_on_request(copy: Path) -> None:
-    again = SMALL | {"threads": 1, "repeats": 5}
+    again = SMALL | {"lock": "parking_lot", "repeats": 5}
     assert sweep(out=copy, strict_build=True, **again).status.reused == 10
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["sessions"][0]["environment"]["build_id"] = "another"
@@ -201,7 +201,7 @@ def test_compaction_keeps_every_row_and_the_sweep_goes_on(copy: Path) -> None:
     assert compact(copy) == (5, 1)
     assert [file.name for file in files(copy)] == ["00000001-00000005.parquet"]
     assert measurements(copy) == before
-    result = sweep(out=copy, **SMALL | {"threads": 1, "repeats": 6})
+    result = sweep(out=copy, **SMALL | {"lock": "parking_lot", "repeats": 6})
     assert (result.status.reused, result.status.measured) == (10, 2)
     assert [file.name for file in files(copy)] == ["00000001-00000005.parquet", "00000006.parquet"]
     assert compact(copy) == (2, 1)
@@ -257,7 +257,7 @@ PROGRAM = """
 import sys
 from pyworkbench.sweep import store, sweep
 store.SEGMENT_ROWS = 2
-sweep(out=sys.argv[1], threads=[1, 2], lock="parking_lot", guest="2M", warmup=0, repeats=5)
+sweep(out=sys.argv[1], threads=1, lock=["parking_lot", "std"], guest="2M", warmup=0, repeats=5)
 """
 
 

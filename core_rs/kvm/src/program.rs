@@ -17,7 +17,7 @@ use crate::heap::Harm;
 use crate::scenario::Scenario;
 use crate::strategy::Strategy;
 use crate::variant::{Arch, Variant};
-use crate::word_names::word_name;
+use crate::word_names::{pointee, word_name};
 use crate::world::World;
 
 /// A scenario under a variant and a strategy.
@@ -148,6 +148,10 @@ impl Program for Case {
 
     fn word_name(&self, object: &ObjectInfo, word: usize) -> Option<&'static str> {
         word_name(&self.variant, object.name, word)
+    }
+
+    fn pointee(&self, object: &ObjectInfo, word: usize, value: u64) -> Option<&'static str> {
+        pointee(&self.variant, object.name, word, value)
     }
 
     fn start(&self) -> Instance {

@@ -40,6 +40,7 @@ lab: build ## JupyterLab on notebooks/
 
 bench: build ## time the core against peers, given figures and limits; the walkers' table is out/bench.html too
 	$(CARGO) bench --quiet --locked -p pyworkbench-measure --bench counters
+	$(CARGO) bench --quiet --locked -p pyworkbench-measure --bench harness
 	$(CARGO) bench --quiet --locked -p pyworkbench-runtime --bench locks
 	$(CARGO) bench --quiet --locked -p pyworkbench-explore --bench flush
 	$(BIN)/python tests/bench/limits.py

@@ -13,6 +13,7 @@ use runtime::scheduled::{Instance, NamedThread, ObjectInfo, Program, Scheduled, 
 use stage2::WalkerKind;
 
 use crate::error::Error;
+use crate::guest::Guest;
 use crate::heap::Harm;
 use crate::scenario::Scenario;
 use crate::strategy::Strategy;
@@ -107,7 +108,8 @@ impl Case {
     }
 
     fn world<R: Runtime>(&self) -> Arc<World<R>> {
-        Arc::new(World::new(&self.scenario, self.variant, self.strategy.clone()))
+        let guest = Guest::small(&self.scenario.set_up);
+        Arc::new(World::new(&self.scenario, guest, self.variant, self.strategy.clone()))
     }
 }
 
@@ -166,7 +168,7 @@ impl Program for Case {
 }
 
 /// Looks at the end of an execution.
-fn judge<R: Runtime>(world: &World<R>) -> Vec<Violation> {
+pub(crate) fn judge<R: Runtime>(world: &World<R>) -> Vec<Violation> {
     let reached = world.reached_after_free().into_iter().map(|(vm, page)| Violation {
         rule: "leaf-reaches-freed-memory",
         object: String::from("guest page"),

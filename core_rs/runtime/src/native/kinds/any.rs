@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
+use std::sync::atomic::AtomicU32;
 
 use super::raw::Span;
 use super::{BigReader, Mcs, Mutex, ParkingLot, Qrwlock, Range, RwLockKind, Std, Ticket};
@@ -111,6 +112,13 @@ macro_rules! kinds {
             fn write(lock: &Lock, Span { start, size }: Span) -> WriteGuard<'_> {
                 match lock {
                     $(Lock::$kind(lock) => WriteGuard::$kind($kind::write(lock, $kind::span(start, size))),)*
+                }
+            }
+
+            #[inline]
+            fn last(lock: &Lock, writes: bool, Span { start, size }: Span) -> Option<&AtomicU32> {
+                match lock {
+                    $(Lock::$kind(lock) => $kind::last(lock, writes, $kind::span(start, size)),)*
                 }
             }
 

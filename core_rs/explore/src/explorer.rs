@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use runtime::scheduled::{Action, Execution, Outcome, Policy, Program, Violation, run_into};
+use runtime::scheduled::{Action, Execution, Outcome, Policy, Program, Violation, run_again};
 
 use crate::MAX_THREADS;
 use crate::causality::Causality;
@@ -197,7 +197,7 @@ impl<'a> Explorer<'a> {
             return Err(Error::TooManyThreads { program: self.name.clone(), threads });
         }
         let mut steps = Steps { search, most: self.settings.bounds.actions, cut: false };
-        run_into(instance.threads, &mut steps, &mut self.execution);
+        run_again(instance.threads, &mut steps, &mut self.execution, shared);
         let cut = steps.cut;
         let execution = &self.execution;
         let abandoned = execution.outcome == Outcome::Abandoned;

@@ -34,7 +34,8 @@ pub(crate) fn word_name(variant: &Variant, object: &str, word: usize) -> Option<
 pub(crate) fn pointee(variant: &Variant, object: &str, word: usize, value: u64) -> Option<&'static str> {
     match object {
         "kvm" => match word {
-            vm::MEMSLOT => Some("memslot"),
+            vm::MEMSLOTS..vm::VCPUS => Some("memslot"),
+            vm::BUS => Some("bus"),
             vm::NESTED_MMUS => Some("nested_mmus"),
             vm::VCPUS..vm::MMU => Some("vcpu"),
             _ if word == vm::SPLIT_CACHE + OBJECTS => Some("objects"),

@@ -1,7 +1,8 @@
 //! What the harness itself costs: an operation that does nothing, and a measurement of almost nothing. Minima over
 //! interleaved runs.
 //!
-//! Limits: 3 ns for an empty operation of a pass without latencies; 2 ms for a whole measurement of one page. An operation
+//! Limits: 3 ns for an empty operation of a pass without latencies; 2 ms for a whole measurement of one page; 10 us to check a
+//! point, as a plan may have 10^5. An operation
 //! whose latency is recorded costs a time stamp and an entry of a histogram more, set beside one stamp alone.
 //!
 //! `cargo bench -p pyworkbench-measure --bench harness`; with `--json` the rows as JSON lines.
@@ -14,6 +15,7 @@ use measure::{Plan, Point, empty_operations, measure, row, to_ipc};
 
 const RUNS: usize = 200;
 const OPERATIONS: u64 = 1 << 16;
+const POINTS: u32 = 100;
 
 fn main() {
     let loops = [
@@ -27,6 +29,7 @@ fn main() {
     let plans: Vec<Plan> = loops.iter().map(|(_, fields, _)| plan(fields)).collect();
     let tiny = plan(r#""guest_bytes": 4096, "ops_per_thread": 1"#);
     let (mut ns, mut stamp, mut whole) = (vec![f64::INFINITY; plans.len()], f64::INFINITY, f64::INFINITY);
+    let (json, mut checked) = (tiny.point.to_json(), f64::INFINITY);
     let clock = quanta::Clock::new();
     for _ in 0..RUNS {
         for (plan, least) in plans.iter().zip(&mut ns) {
@@ -34,6 +37,12 @@ fn main() {
             *least = least.min(took.as_nanos() as f64 / operations as f64);
         }
         stamp = stamp.min(one_stamp(&clock));
+        let start = Instant::now();
+        for _ in 0..POINTS {
+            let point = Point::from_json(black_box(&json)).expect("it was written by a point");
+            black_box(point.check().expect("it was checked before").point.to_json());
+        }
+        checked = checked.min(start.elapsed().as_nanos() as f64 / f64::from(POINTS));
         let start = Instant::now();
         let measured = measure(&tiny, 0, &AtomicBool::new(false)).expect("a page can be measured");
         black_box(to_ipc(&row(&tiny, 0, 0, Ok(&measured))));
@@ -43,6 +52,7 @@ fn main() {
         report(what, ns, *limit);
     }
     report("a time stamp alone", stamp, None);
+    report("a point checked, JSON to canonical JSON", checked, Some(1e4));
     report("a measurement of one page, with its row", whole, Some(2e6));
 }
 

@@ -85,15 +85,14 @@ impl Work<'_> {
         before: impl Fn(u64),
         mut after: impl FnMut(Class, u64),
     ) -> (Counts, Result<(), O::Error>) {
-        let (operations, mix, percent) = (self.operations(), self.mix, self.write_percent);
-        // Copies that nobody else can reach stay in registers.
-        let (mut touches, mut ranges, mut random) =
-            (self.touches.clone(), self.ranges.clone(), self.random.clone());
-        let mut touch = |random: &mut Rng, operate: &mut O| {
-            let write = percent == 100 || random.u32(..100) < percent;
-            operate.touch(touches.next(random), write)
+        let (operations, mix) = (self.operations(), self.mix);
+        // A copy that nobody else can reach stays in registers.
+        let mut next = Next {
+            touches: self.touches.clone(),
+            ranges: self.ranges.clone(),
+            write_percent: self.write_percent,
+            random: self.random.clone(),
         };
-        let mut range = |class, random: &mut Rng, operate: &mut O| operate.range(class, ranges.next(random));
         let total: u32 = Class::ALL.into_iter().map(|class| mix.weight(class)).sum();
         let mut counts = Counts::default();
         for first in (0..operations).step_by(CANCEL_EVERY) {
@@ -105,18 +104,18 @@ impl Work<'_> {
             let mut chunk = Turns { before: &before, after: &mut after, done: 0 };
             let done = if let Some(class) = mix.alone() {
                 let done = if class == Class::Fault {
-                    chunk.run(turns, |_| (class, touch(&mut random, operate)))
+                    chunk.run(turns, |_| (class, next.touch(operate)))
                 } else {
-                    chunk.run(turns, |_| (class, range(class, &mut random, operate)))
+                    chunk.run(turns, |_| (class, next.range(class, operate)))
                 };
                 counts[class as usize] += chunk.done;
                 done
             } else {
                 chunk.run(turns, |_| {
-                    let class = drawn(&mix, random.u32(..total));
+                    let class = drawn(&mix, next.random.u32(..total));
                     let done = match class {
-                        Class::Fault => touch(&mut random, operate),
-                        _ => range(class, &mut random, operate),
+                        Class::Fault => next.touch(operate),
+                        _ => next.range(class, operate),
                     };
                     counts[class as usize] += u64::from(done.is_ok());
                     (class, done)
@@ -127,6 +126,28 @@ impl Work<'_> {
             }
         }
         (counts, Ok(()))
+    }
+}
+
+/// Where the next operation goes.
+struct Next {
+    touches: Part,
+    ranges: Part,
+    write_percent: u32,
+    random: Rng,
+}
+
+#[allow(clippy::inline_always)] // as for the loop
+impl Next {
+    #[inline(always)]
+    fn touch<O: Operate>(&mut self, operate: &mut O) -> Result<(), O::Error> {
+        let write = self.write_percent == 100 || self.random.u32(..100) < self.write_percent;
+        operate.touch(self.touches.next(&mut self.random), write)
+    }
+
+    #[inline(always)]
+    fn range<O: Operate>(&mut self, class: Class, operate: &mut O) -> Result<(), O::Error> {
+        operate.range(class, self.ranges.next(&mut self.random))
     }
 }
 

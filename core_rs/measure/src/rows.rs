@@ -88,6 +88,7 @@ fn operations(columns: &mut Columns, operated: Option<&Operated>) {
 fn teardown(columns: &mut Columns, measured: Option<&Measurement>) {
     let torn = measured.map(|measured| measured.teardown);
     columns.u64("teardown_ns", [torn.map(|torn| torn.ns)]);
+    columns.u64("teardown_cpu_ns", [torn.map(|torn| torn.thread.cpu_ns)]);
     columns.u64("pages_freed", [torn.map(|torn| torn.pages_freed)]);
     columns.u64("longest_hold_ns", [torn.and_then(|torn| torn.longest_hold_ns)]);
     columns.u64("unresched_ns", [torn.and_then(|torn| torn.unresched_ns)]);

@@ -18,6 +18,7 @@ import pytest
 
 from pyworkbench.errors import StoreError
 from pyworkbench.sweep import Status, load, read_status, sweep
+from pyworkbench.sweep import worker as program
 from pyworkbench.sweep.machine import alone
 from pyworkbench.sweep.measuring import Measured, Worker
 from pyworkbench.sweep.plan import plan
@@ -67,7 +68,8 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 def worker_of(pid: int) -> psutil.Process | None:
     """The process that measures for a sweep."""
     try:
-        return next(iter(psutil.Process(pid).children()), None)
+        children = psutil.Process(pid).children()  # the first is git, which is asked for the revision
+        return next((child for child in children if program.__file__ in child.cmdline()), None)
     except psutil.NoSuchProcess:
         return None
 
@@ -98,14 +100,14 @@ def stored(directory: Path) -> list[tuple[str, int]]:
 def test_a_sweep_that_is_killed_again_and_again_loses_no_segment_and_ends_complete(
     start: Start, tmp_path: Path
 ) -> None:
-    fields = QUICK | {"repeats": 80, "step": ["whole", "64K"]}
-    total = len(plan(spec_of(fields)).points) * 80
+    fields = QUICK | {"repeats": 400}
+    total = len(plan(spec_of(fields)).points) * 400
     moments = random.Random(7)  # noqa: S311 (when to kill is no secret)
     before: list[tuple[str, int]] = []
     killed = 0
-    for _ in range(6):
+    for state in ["running", "planning"] * 4:
         process = start(tmp_path, fields)
-        wait_for(partial(has_begun, tmp_path, process), "the sweep")
+        wait_for(partial(has_come_to, state, tmp_path, process), "the sweep")
         time.sleep(moments.uniform(0, 0.4))
         worker = worker_of(process.pid)
         process.kill()
@@ -119,15 +121,18 @@ def test_a_sweep_that_is_killed_again_and_again_loses_no_segment_and_ends_comple
         assert status.state == "killed" or len(now) == total
         assert status.planned == 0 or status.done == len(now)
     assert killed
+    assert before
     assert sweep(out=tmp_path, **fields).status.reused == len(before)
     assert len(stored(tmp_path)) == total
     runs = load(tmp_path)["run"].tolist()
     assert len(set(runs)) == len(runs)
 
 
-def has_begun(directory: Path, process: "subprocess.Popen[str]") -> bool:
-    """Whether a sweep holds its store, or is over already."""
-    return read_pid(directory) == process.pid or process.poll() is not None
+def has_come_to(state: str, directory: Path, process: "subprocess.Popen[str]") -> bool:
+    """Whether a sweep holds its store, and is this far; or is over already."""
+    if process.poll() is not None:
+        return True
+    return read_pid(directory) == process.pid and read_status(directory).state in {state, "running"}
 
 
 def read_pid(directory: Path) -> int | None:

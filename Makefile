@@ -44,6 +44,7 @@ bench: build ## time the core against peers, given figures and limits; the walke
 	$(CARGO) bench --quiet --locked -p pyworkbench-runtime --bench locks
 	$(CARGO) bench --quiet --locked -p pyworkbench-explore --bench flush
 	$(BIN)/python tests/bench/limits.py
+	$(BIN)/python tests/bench/sweep.py
 	rm -rf core_rs/target/criterion
 	for run in 1 2 3 4 5; do \
 	    ( $(CARGO) bench --quiet --locked -p pyworkbench-stage2 --bench walkers -- --quiet --save-baseline $$run >/dev/null ); \

@@ -27,6 +27,8 @@ from pyworkbench.errors import (
     DebugExtensionWarning,
     InputError,
     StaleExtensionWarning,
+    StoreError,
+    StoreWarning,
     TableError,
     WorkbenchError,
 )
@@ -53,6 +55,8 @@ __all__ = [
     "Replayed",
     "Stage2",
     "StaleExtensionWarning",
+    "StoreError",
+    "StoreWarning",
     "TableError",
     "TraceOverlaps",
     "Track",

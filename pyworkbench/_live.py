@@ -33,6 +33,24 @@ def counting() -> Iterator[Callable[[int, int], None] | None]:
         yield show and (lambda done, total: show(f"explored {done} of {total}"))
 
 
+@contextmanager
+def sweeping() -> Iterator[Callable[[object], None] | None]:
+    """Yields what `sweep` takes as `progress`."""
+    with _line() as show:
+        if show is None:
+            yield None
+            return
+        drawn = 0.0
+
+        def progress(status: object) -> None:
+            nonlocal drawn
+            if time.monotonic() - drawn >= 1:  # what is shown takes time from what is measured
+                drawn = time.monotonic()
+                show(str(status))
+
+        yield progress
+
+
 def exploring_text(executions: int, frontier: int, elapsed_s: float) -> str:
     """How far an exploration has come, in a line.
 

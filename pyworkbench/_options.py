@@ -46,7 +46,7 @@ def _options(model: type[BaseModel]) -> list[inspect.Parameter]:
     options = []
     for name, field in model.model_fields.items():
         many = get_origin(field.annotation) is list
-        default = ",".join(map(str, field.default)) if many else field.default
+        default = ",".join(map(_text, field.default)) if many else field.default
         shown = "" if default is None else f" [default: {default}]"
         option = typer.Option(
             f"--{name.replace('_', '-')}",
@@ -60,3 +60,7 @@ def _options(model: type[BaseModel]) -> list[inspect.Parameter]:
             )
         )
     return options
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -5,6 +5,7 @@ Progress is shown by commands that need no pandas, so it is imported where frame
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from pyworkbench._live import exploring_text
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pyworkbench.sweep import SweepResult
+    from pyworkbench.sweep import Status, SweepResult
 
 
 @contextmanager
@@ -36,6 +37,29 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
+
+        yield progress
+
+
+@contextmanager
+def sweeping() -> Iterator[Callable[[Status], None]]:
+    """A bar about a sweep, with an estimate, gone at the end; yields what `sweep` takes as `progress`.
+
+    It is drawn once a second and by no thread of its own: what is drawn takes time from what is measured.
+    """
+    console = Console(stderr=True)
+    columns = (BarColumn(), TextColumn("{task.description}"))
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden, auto_refresh=False) as bar:
+        task = bar.add_task("")
+        drawn = 0.0
+
+        def progress(status: Status) -> None:
+            nonlocal drawn
+            if time.monotonic() - drawn >= 1:
+                drawn = time.monotonic()
+                done = status.reused + status.measured
+                bar.update(task, completed=done, total=status.planned or None, description=str(status), refresh=True)
 
         yield progress
 
@@ -200,13 +224,59 @@ def _quartiles(row: Mapping[Any, Any]) -> str:
 _COLOURS = {"Proved": "green", "Bug": "red", "Exhausted": "yellow"}
 
 
+MOST_ROWS = 100
+"""What a terminal is shown of a big sweep."""
+
+
 def show_sweep(result: SweepResult) -> None:
-    """Prints a table for each walk, in it a row for each point: medians over its repeats."""
-    facts = result.environment
-    console = Console()
+    """Prints how a sweep ended, and a row for each point: medians over its repeats, a table a walk; or verdicts."""
+    facts, status = result.environment, result.status
+    console = _console()
+    console.print(status.plan, highlight=False)
+    console.print(str(status), highlight=False)
+    if status.last_error:
+        console.print(f"last error: {status.last_error}", highlight=False)
+    if result.spec.kind == "explore":
+        console.print(_verdicts(result.rows))
+        return
     console.print(f"{facts['cpu']}, {facts['cores']} cores; medians, repeats: {result.spec.repeats}", highlight=False)
-    for walk, summary in result.summary().groupby("walk", observed=True):
-        console.print(_table(f"faults of the {walk} walk", summary))
+    summary = result.summary()
+    walks: Any = summary.head(MOST_ROWS).groupby("walk", observed=True, dropna=False)
+    for walk, rows in walks:
+        console.print(_table("no faults" if _is_missing(walk) else f"faults of the {walk} walk", rows))
+    _say_what_is_left(console, len(summary))
+
+
+def show_status(status: Status) -> None:
+    """Prints how far a sweep is, and what is wrong with its store."""
+    console = _console()
+    console.print(str(status), highlight=False)
+    if status.plan:
+        console.print(f"plan: {status.plan}", highlight=False)
+    console.print(f"stored: {status.stored:,} rows, of every sweep into this store", highlight=False)
+    if status.pid is not None and status.running:
+        console.print(f"process: {status.pid}, last heard of {status.updated_at}", highlight=False)
+    if status.last_error:
+        console.print(f"last error: {status.last_error}", highlight=False)
+    for sentence in status.damaged:
+        console.print(f"warning: {sentence}", style="yellow", highlight=False)
+
+
+def _say_what_is_left(console: Console, rows: int) -> None:
+    if rows > MOST_ROWS:
+        console.print(f"{rows - MOST_ROWS:,} more points: pyworkbench.sweep.load reads them", highlight=False)
+
+
+def _verdicts(rows: pd.DataFrame) -> Table:
+    table = Table(box=box.SIMPLE, padding=(0, 1))
+    for name in ("scenario", "variant", "strategy", "search", "verdict", "harm that can come first, or why"):
+        table.add_column(name)
+    for row in rows.head(MOST_ROWS).to_dict("records"):
+        verdict = row["verdict"] if row["status"] == "ok" else row["status"]
+        said = row["kinds"] if row["verdict"] == "Bug" else row["what"] if row["status"] == "ok" else row["error"]
+        names = [str(row[name]) for name in ("scenario", "variant", "strategy", "search")]
+        table.add_row(*names, str(verdict), "" if _is_missing(said) else str(said))
+    return table
 
 
 def _table(title: str, summary: pd.DataFrame) -> Table:
@@ -219,12 +289,27 @@ def _table(title: str, summary: pd.DataFrame) -> Table:
         box=box.SIMPLE,
         padding=0,
     )
-    for name in ("threads", "pattern", "teardown"):
-        table.add_column(name, no_wrap=True)
+    names = [name for name in summary.columns if name not in {"walk", "oversubscribed", *SUMMARY}]
+    for name in names:
+        table.add_column(TITLES.get(name, name), no_wrap=True)
     for figure in SUMMARY.values():
         table.add_column(figure.replace(", ", "\n"), justify="right", min_width=7)
     for row in summary.to_dict("records"):
         figures = ["" if _is_missing(row[name]) else f"{row[name]:,.2f}" for name in SUMMARY]
         mark = "*" if row["oversubscribed"] else " "
-        table.add_row(f"{row['threads']}{mark}", row["pattern"], row["teardown"], *figures)
+        threads, *configuration = [shown_value(name, row[name]) for name in names]
+        table.add_row(f"{threads}{mark}", *configuration, *figures)
     return table
+
+
+TITLES = {"order": "teardown", "guest_bytes": "guest", "leaf_bytes": "leaf", "step_bytes": "step", "op_bytes": "op"}
+"""How columns of the configuration are called where there is little room."""
+
+
+def shown_value(name: str, value: Any) -> str:
+    """A value of the configuration for people: sizes with their units."""
+    from pyworkbench.sweep import size_text  # noqa: PLC0415 (half a second)
+
+    if _is_missing(value):
+        return ""
+    return size_text(int(value)) if name.endswith("_bytes") else str(value)

@@ -62,12 +62,32 @@ class TableError(WorkbenchError):
         return f"{self.name}: {self.message}"
 
 
+class StoreError(WorkbenchError):
+    """A store of measurements cannot be read or written; the message begins with the file.
+
+    Attributes:
+        file: the file, or the folder.
+    """
+
+    def __init__(self, message: str, file: str) -> None:
+        super().__init__(message, file)  # both in `args`, so that the exception can be pickled
+        self.message = message
+        self.file = file
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}"
+
+
 class CorePanic(WorkbenchError):  # noqa: N818 (a panic is what it is)
     """The compiled core met a state that it holds to be impossible: a defect, and the message says where."""
 
 
 class BuildWarning(UserWarning):
     """The compiled core is not what it should be."""
+
+
+class StoreWarning(UserWarning):
+    """A file of a store was left out: it is damaged, or of another version."""
 
 
 class StaleExtensionWarning(BuildWarning):

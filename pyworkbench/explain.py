@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pyworkbench.sweep import require_recorded
+from pyworkbench.sweep import described, for_each_pattern, require_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,14 +44,15 @@ def replays(found: Mapping[str, Replay]) -> str:
 
 def contention(result: SweepResult) -> str:
     """How often a fault had to wait for `mmu_lock`, and what more threads did to throughput, by walk."""
-    rows = result.rows
+    rows = described(result.rows)
     require_recorded(rows, "read_contentions")
     said = [_waits(rows[rows["walk"] == walk], walk) for walk in rows["walk"].cat.categories]
     counts = _counts_with_cores(rows)
     if len(counts) > 1:
         low, high = counts[0], counts[-1]
+        by_pattern = for_each_pattern(rows)
         for pattern in rows["pattern"].cat.categories:
-            of_pattern = rows[rows["pattern"] == pattern]
+            of_pattern = by_pattern[by_pattern["pattern"] == pattern]
             said.append(_gains(of_pattern, pattern, low, high))
     return "\n\n".join([f"In {len(rows)} measurements:", "\n".join(said)])
 
@@ -59,13 +60,14 @@ def contention(result: SweepResult) -> str:
 def teardown(result: SweepResult) -> str:
     """How long the table's end keeps everyone else from `mmu_lock`, by order of teardown."""
     require_recorded(result.rows, "write_hold_max_ns")
-    rows = result.rows[result.rows["walk"] == "shared"]
+    rows = described(result.rows)
+    rows = rows[rows["walk"] == "shared"]
     if rows.empty:
         return (
             "Every fault of this sweep held `mmu_lock` for write, as the teardown does, so the longest hold may be "
             "either's. With the shared walk it is the teardown's."
         )
-    by_order: Any = rows.groupby("teardown", observed=True)[["teardown_ns", "write_hold_max_ns"]].median()
+    by_order: Any = rows.groupby("order", observed=True)[["teardown_ns", "write_hold_max_ns"]].median()
     longest, shortest = by_order["write_hold_max_ns"].idxmax(), by_order["write_hold_max_ns"].idxmin()
     hold = by_order["write_hold_max_ns"].astype(float)
     said = [
@@ -91,7 +93,7 @@ def teardown(result: SweepResult) -> str:
 
 def oversubscription(result: SweepResult) -> str:
     """What it means, on this machine, that a sweep ran more threads than there are cores."""
-    rows, cores = result.rows, result.environment["cores"]
+    rows, cores = described(result.rows), result.environment["cores"]
     require_recorded(rows, "write_wait_max_ns")
     over = sorted(rows.loc[rows["oversubscribed"].astype(bool), "threads"].unique())
     has = f"**This process may use {cores} core{'s' if cores > 1 else ''}**"
@@ -108,7 +110,7 @@ def oversubscription(result: SweepResult) -> str:
     compared: list[str] = []
     fitting = _counts_with_cores(rows)
     waited = rows[["read_wait_max_ns", "write_wait_max_ns"]].max(axis="columns")
-    groups: Any = rows.assign(wait_max_ns=waited).groupby(["pattern", "walk"], observed=True)
+    groups: Any = for_each_pattern(rows.assign(wait_max_ns=waited)).groupby(["pattern", "walk"], observed=True)
     for (pattern, walk), of_both in groups if fitting else []:
         before, after = (
             {name: _median(of_both, count, name) for name in ("faults_per_s", "involuntary_switches")}
@@ -163,7 +165,7 @@ def _gains(rows: pd.DataFrame, pattern: str, low: int, high: int) -> str:
     if "shared" in served:
         few, many = served["shared"]
         shared = rows[(rows["walk"] == "shared") & (rows["threads"] == high)]
-        busy = (shared["fault_cpu_ns"] / shared["fault_wall_ns"]).median()
+        busy = (shared["op_cpu_ns"] / shared["op_wall_ns"]).median()
         if pd.notna(busy):
             said.append(f"With the shared walk they kept {busy:.1f} of {high} cores busy.")
         if pattern == "disjoint" and many / few < 0.9 * high / low and not shared["read_contentions"].any():

@@ -27,13 +27,14 @@ _COMPACT: dict[str, Any] = {
 
 def medians(result: SweepResult) -> GT:
     """The medians of a sweep: a row a point, those with more threads than cores on another ground."""
-    summary = result.summary().sort_values(["pattern", "walk", "threads", "teardown"], ignore_index=True)
+    summary = result.summary().sort_values(["pattern", "walk", "threads", "order"], ignore_index=True)
     over = summary["oversubscribed"].astype(bool).to_numpy()
-    group = summary["pattern"].astype(str) + " ranges, " + summary["walk"].astype(str) + " walk"
-    shown = summary.drop(columns=["oversubscribed", "pattern", "walk"]).astype({"teardown": str}).assign(group=group)
+    pattern, walk = (summary[name].astype(object).fillna(word) for name, word in (("pattern", "all"), ("walk", "no")))
+    group = pattern + " ranges, " + walk + " walk"
+    shown = summary.drop(columns=["oversubscribed", "pattern", "walk"]).astype({"order": str}).assign(group=group)
     table = (
         GT(shown, groupname_col="group")
-        .cols_label(dict(SUMMARY))
+        .cols_label(dict(SUMMARY), order="teardown")
         .fmt_number(list(SUMMARY), decimals=2)
         .sub_missing(missing_text="not recorded")
         .tab_options(**_COMPACT)

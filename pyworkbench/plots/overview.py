@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from pyworkbench.errors import InputError
 from pyworkbench.plots._style import BLUE, SERIES, SOFT, STYLE, VERMILLION, SvgFigure, jitter, shade_oversubscribed
-from pyworkbench.sweep import both_sides, require_recorded
+from pyworkbench.sweep import both_sides, described, for_each_pattern, require_recorded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,7 @@ def contention(rows: pd.DataFrame) -> SvgFigure:
     Args:
         rows: `SweepResult.rows`, with counters recorded; without times the waiting time is left out.
     """
+    rows = for_each_pattern(described(rows))
     require_recorded(rows, "read_contentions")
     per_fault = {
         "Faults served,\nmillions a second": rows["faults_per_s"] / 1e6,
@@ -68,11 +69,12 @@ def teardown(rows: pd.DataFrame) -> SvgFigure:
         rows: `SweepResult.rows` with the shared walk and times recorded: after an exclusive walk the longest
             write hold may be a fault's, and such rows are left out.
     """
+    rows = described(rows)
     rows = rows[rows["walk"] == "shared"]
     if rows.empty:
         raise InputError("no row is of the shared walk, whose write holds are the teardown's: add it to the walks")
     require_recorded(rows, "write_hold_max_ns")
-    orders = list(rows["teardown"].cat.categories)
+    orders = list(rows["order"].cat.categories)
     panels = {
         "Teardown, from the lock to the last page freed": ("teardown_ns", 1e6, "ms", BLUE),
         "Longest time it held mmu_lock for write": ("write_hold_max_ns", 1e3, "µs, logarithmic", VERMILLION),
@@ -83,7 +85,7 @@ def teardown(rows: pd.DataFrame) -> SvgFigure:
             figure.subplots(1, 2, sharey=True), panels.items(), strict=True
         ):
             for place, order in enumerate(orders):
-                values = rows.loc[rows["teardown"] == order, column].to_numpy(float) / unit
+                values = rows.loc[rows["order"] == order, column].to_numpy(float) / unit
                 spread = [place + jitter(at) for at in range(len(values))]
                 axes.plot(values, spread, "o", color=colour, alpha=0.35, markersize=4, markeredgewidth=0)
                 axes.plot([np.median(values)] * 2, [place - 0.3, place + 0.3], color=colour, linewidth=2.5)

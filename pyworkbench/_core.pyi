@@ -24,6 +24,7 @@ __all__ = [
     "orderings",
     "overlaps",
     "panic_in_core",
+    "read_lock_stat",
     "replay",
     "replay_schedule",
     "run_ops",
@@ -43,6 +44,9 @@ def source_id(core: str | PathLike[str]) -> str:
 
 def panic_in_core(message: str, long: bool) -> None:
     """Panics inside the core, in a short or a long call: how the conversion to `CorePanic` is tested."""
+
+def read_lock_stat(contents: bytes, name: str) -> dict[str, Any]:
+    """See `pyworkbench.lockstat.read_lock_stat`: version, warnings, rows and points, as dicts and lists."""
 
 def replay(
     directory: str | PathLike[str], *, source: str, keep_differences: int, keep_dumps: bool, walker: str

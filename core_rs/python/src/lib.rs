@@ -17,6 +17,7 @@ mod explore;
 mod frames;
 mod history;
 mod leaf;
+mod lock_stat;
 mod measure;
 mod overlap;
 mod pieces;
@@ -40,6 +41,8 @@ mod _core {
     use crate::explore::{
         does_not_apply, explore_case, first_harm, named_cases, orderings, replay_schedule, subtrees,
     };
+    #[pymodule_export]
+    use crate::lock_stat::read_lock_stat;
     #[pymodule_export]
     use crate::measure::sweep;
     #[pymodule_export]

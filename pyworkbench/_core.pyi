@@ -15,11 +15,15 @@ __all__ = [
     "Stage2",
     "build_id",
     "build_profile",
+    "check_point",
+    "check_points",
     "compare_chains",
     "does_not_apply",
     "explore",
     "first_harm",
     "kasan",
+    "measure",
+    "measurement_schema",
     "named_cases",
     "orderings",
     "overlaps",
@@ -30,7 +34,6 @@ __all__ = [
     "run_ops",
     "source_id",
     "subtrees",
-    "sweep",
 ]
 
 def build_id() -> str:
@@ -113,27 +116,23 @@ def run_ops(text: str, walker: str) -> str:
 def subtrees(*, scenario: str, variant: str, strategy: str, depth: int) -> list[list[int]]:
     """Parts of a case's executions that can be explored apart: what `explore` takes as `within`."""
 
-def sweep(
-    *,
-    threads: Sequence[int],
-    patterns: Sequence[str],
-    walks: Sequence[str],
-    teardowns: Sequence[str],
-    guest_bytes: int,
-    leaf_bytes: int,
-    granule: str,
-    ipa_bits: int,
-    walker: str,
-    step_bytes: int | None,
-    counters: str,
-    repeats: int,
-    warmup: int,
-    seed: int,
-    progress: Callable[[int, int], object] | None,
-) -> tuple[ArrowBatch, ArrowBatch]:
-    """Measures every combination of `threads`, `patterns`, `walks` and `teardowns`: measurements, and lock sites.
+def measure(point: str, repeat: int, run: int) -> bytes:
+    """Measures a point, given as JSON, once: an Arrow IPC stream of one row, with the columns of `measurement_schema`.
 
-    `progress(done, total)` is called between two measurements; what it raises ends the sweep.
+    `repeat` seeds what is random in the measurement; `run` is only a column. A point that needs more memory than a table
+    can have is a row whose `status` is `failed`. Ctrl-C ends it.
+    """
+
+def check_point(point: str) -> str:
+    """The canonical JSON of a point: a field without effect is null, every other one is filled."""
+
+def check_points(points: list[str]) -> list[tuple[str | None, str | None]]:
+    """For each point its canonical JSON and None, or None and why it cannot be measured."""
+
+def measurement_schema() -> bytes:
+    """The columns of a measurement, all nullable: an Arrow IPC stream without a row.
+
+    The schema's metadata has `pyworkbench.measurement`, the version of what is measured.
     """
 
 @final

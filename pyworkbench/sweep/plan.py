@@ -67,7 +67,7 @@ def plan(spec: SweepSpec) -> Plan:
         8 points
     """
     axes = _explored_axes(spec) if spec.kind == "explore" else _measured_axes(spec)
-    combinations = list(product(*(values for _, values in axes)))
+    combinations = list(product(*axes))
     texts = ["{" + ",".join(each) + "}" for each in combinations]
     checked = _check_explored(texts) if spec.kind == "explore" else _core.check_points(texts)
     refused = [at for at, (canonical, _) in enumerate(checked) if canonical is None]
@@ -103,16 +103,14 @@ def key_maker(kind: str) -> Callable[[str], str]:
     return key_of
 
 
-Axes = list[tuple[str, list[str]]]
-"""Fields of the spec, and the piece of JSON for each of their values."""
+Axis = dict[str, dict[str, Any]]
+"""A dimension of the product: for each of its pieces of JSON, the fields of the spec that it comes from, and their values."""
 
 
-def _measured_axes(spec: SweepSpec) -> Axes:
-    def axis(
-        name: str, point_field: str | None = None, value: Callable[[Any], Any] = lambda given: given
-    ) -> tuple[str, list[str]]:
-        pieces = [f"{json.dumps(point_field or name)}:{json.dumps(value(given))}" for given in getattr(spec, name)]
-        return name, pieces
+def _measured_axes(spec: SweepSpec) -> list[Axis]:
+    def axis(name: str, point_field: str = "", value: Callable[[Any], Any] = lambda given: given) -> Axis:
+        key = json.dumps(point_field or name)
+        return {f"{key}:{json.dumps(value(given))}": {name: given} for given in getattr(spec, name)}
 
     def unless(word: str) -> Callable[[Any], Any]:
         return lambda given: None if given == word else given
@@ -151,26 +149,29 @@ def _measured_axes(spec: SweepSpec) -> Axes:
     ]
 
 
-def _geometry_axis(spec: SweepSpec) -> tuple[str, list[str]]:
+def _geometry_axis(spec: SweepSpec) -> Axis:
     """Granule and leaf together: what a page and a block are depends on the granule."""
-    pieces = []
+    pieces: Axis = {}
     for granule in spec.granule:
         words = {"page": size_bytes(granule), "block": BLOCK_BYTES[granule]}
         for leaf in spec.leaf:
             leaf_bytes = words[leaf] if leaf in words else size_bytes(leaf)
-            pieces.append(f'"granule":{json.dumps(granule)},"leaf_bytes":{leaf_bytes}')
-    return "granule and leaf", pieces
+            piece = f'"granule":{json.dumps(granule)},"leaf_bytes":{leaf_bytes}'
+            pieces.setdefault(piece, {"granule": granule, "leaf": leaf})
+    return pieces
 
 
-def _explored_axes(spec: SweepSpec) -> Axes:
+def _explored_axes(spec: SweepSpec) -> list[Axis]:
     bounds = {
         "executions_limit": spec.executions,
         "time_limit_s": spec.time_s,
         "preemptions_limit": spec.preemptions,
     }
-    dimensions = ("scenario", "variant", "strategy", "search", "seed")
-    axes = [(name, [f"{json.dumps(name)}:{json.dumps(value)}" for value in getattr(spec, name)]) for name in dimensions]
-    return [*axes, ("bounds", [json.dumps(bounds)[1:-1]])]
+    axes = [
+        {f"{json.dumps(name)}:{json.dumps(value)}": {name: value} for value in getattr(spec, name)}
+        for name in ("scenario", "variant", "strategy", "search", "seed")
+    ]
+    return [*axes, {json.dumps(bounds)[1:-1]: {}}]
 
 
 def _check_explored(texts: list[str]) -> list[tuple[str | None, str | None]]:
@@ -190,14 +191,14 @@ def _check_explored(texts: list[str]) -> list[tuple[str | None, str | None]]:
 
 
 def _refuse_values_without_meaning(
-    axes: Axes, combinations: list[tuple[str, ...]], checked: list[tuple[str | None, str | None]]
+    axes: list[Axis], combinations: list[tuple[str, ...]], checked: list[tuple[str | None, str | None]]
 ) -> None:
-    for at, (name, pieces) in enumerate(axes):
+    for at, axis in enumerate(axes):
         used = {each[at] for each, (canonical, _) in zip(combinations, checked, strict=True) if canonical is not None}
-        for piece in pieces:
-            if piece not in used and name != "granule and leaf":
-                reason = next(
-                    reason for each, (_, reason) in zip(combinations, checked, strict=True) if each[at] == piece
-                )
-                value = piece.partition(":")[2]
-                raise InputError(f"{name} {value} has a meaning in no combination: {reason}")
+        good = {named for piece, values in axis.items() if piece in used for named in values.items()}
+        for piece, values in axis.items():
+            for name, value in values.items():
+                if (name, value) not in good:
+                    pairs = zip(combinations, checked, strict=True)
+                    reason = next(reason for each, (_, reason) in pairs if each[at] == piece)
+                    raise InputError(f"{name} {value!r} has a meaning in no combination: {reason}")

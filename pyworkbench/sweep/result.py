@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyworkbench.errors import InputError
@@ -11,10 +15,7 @@ from pyworkbench.sweep.load import Table, load
 from pyworkbench.sweep.schema import configuration
 
 if TYPE_CHECKING:
-    import tempfile
     from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     import pandas as pd
 
     from pyworkbench.sweep.spec import SweepSpec
@@ -95,13 +96,21 @@ class SweepResult:
         return rows.groupby(point, observed=True, dropna=False)[list(SUMMARY)].median().reset_index()
 
 
+class TemporaryStore:
+    """A folder for a store that nobody asked to keep: it goes when this object does."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="pyworkbench-"))
+        weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
+
+
 def result_of(
     spec: SweepSpec,
     environment: dict[str, Any],
     status: Status,
     keys: Sequence[str],
     directory: Path,
-    temporary: tempfile.TemporaryDirectory[str] | None,
+    temporary: TemporaryStore | None,
 ) -> SweepResult:
     """The result of a sweep whose rows are in a store; a temporary one lives as long as the result."""
 

@@ -9,7 +9,6 @@ was measured is kept.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from pyworkbench.sweep.load import reader
 from pyworkbench.sweep.machine import alone
 from pyworkbench.sweep.measuring import Worker
 from pyworkbench.sweep.plan import plan
-from pyworkbench.sweep.result import result_of
+from pyworkbench.sweep.result import TemporaryStore, result_of
 from pyworkbench.sweep.schema import row_without_figures, store_schema
 from pyworkbench.sweep.spec import SweepSpec, spec_of
 from pyworkbench.sweep.status import Status, read_status, write_status
@@ -92,8 +91,8 @@ def sweep(
     planned = plan(spec)
     from pyworkbench._live import sweeping  # noqa: PLC0415 (a line, only where it is run)
 
-    temporary = tempfile.TemporaryDirectory(prefix="pyworkbench-") if out is None else None
-    directory = Path(temporary.name if temporary else out or "")
+    temporary = TemporaryStore() if out is None else None
+    directory = temporary.directory if temporary else Path(out or "")
     directory.mkdir(parents=True, exist_ok=True)
     with (
         sweeping() if progress is None else nullcontext(progress) as show,

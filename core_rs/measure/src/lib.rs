@@ -1,26 +1,45 @@
-//! Real threads on a real stage-2 table: what faults and teardown cost under `mmu_lock`.
+//! Real threads on a real stage-2 table: what its operations and its teardown cost under `mmu_lock`.
 //!
-//! A [`Point`] is one configuration. Its threads fault a guest's memory in, each fault a shared walk under the
-//! lock held for read, or an exclusive one under the lock held for write; then the table is torn down in one of
-//! four orders. [`sweep`] runs points and repeats
-//! in seeded random order, one after another, and answers two Arrow tables: a row a measurement, and a row
-//! for each lock site of each measurement.
+//! A [`Point`] is one configuration, given as flat JSON. [`Point::check`] says what is wrong with it or makes a [`Plan`] of it, with
+//! the point's canonical form: two points that measure the same have the same one. [`measure()`] runs one
+//! measurement of it: the table is brought into a state, threads work on it, each operation under the lock and by the walk that
+//! KVM uses for it, and the table is torn down. [`row`] makes an Arrow record batch of the result. The order of points, repeats
+//! and warm-up are the caller's.
 //!
-//! What is guaranteed: every fault is served exactly once or found served, every table page is freed, and
+//! What is guaranteed: every operation is counted once, by class and by what became of it, every table page is freed, once, and
 //! the lock's counters are exact; threads that have a core each are pinned to it. What is not guaranteed: that
-//! the machine was quiet; the rows say how long the threads had a processor, how often one was switched out,
-//! and whether there were more threads than cores.
+//! the machine was quiet; a row says how long the threads had a processor, how often one was switched out,
+//! how much a hypervisor took, and whether there were more threads than cores.
 
-mod faults;
+mod columns;
+mod companion;
+mod drive;
+mod error;
+mod field;
+mod measurement;
+mod mix;
+mod names;
+mod operate;
+mod pace;
+mod part;
+mod plan;
 mod point;
+mod populate;
 mod rows;
 mod run;
-mod sweep;
+mod system;
 mod teardown;
-mod thread;
+mod vm;
+mod worker;
 
-pub use point::{Counters, FaultWalk, MeasureError, Pattern, Place, Point, Steps, Teardown};
-pub use rows::Rows;
-pub use run::{Measurement, measure};
-pub use sweep::{Progress, sweep};
-pub use thread::OfThread;
+pub use error::MeasureError;
+pub use measurement::{Faults, Measurement, OfClass, Operated, TornDown};
+pub use mix::{Class, Mix};
+pub use names::{
+    Background, Cache, Counters, During, Ending, Free, Locality, LockName, Pattern, Place, Populate,
+};
+pub use plan::{LifeCycleTeardown, Operations, Plan, TableTeardown, Teardown};
+pub use point::Point;
+pub use rows::{MEASUREMENT, row, schema, to_ipc};
+pub use run::measure;
+pub use system::{Hardware, OfThread};

@@ -1,163 +1,206 @@
-//! Measurements as Arrow record batches: tidy, one row a measurement, units in the names.
+//! A measurement as an Arrow record batch: one row, units in the names.
 
-use std::sync::Arc;
+use std::io;
 
-use arrow_array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_array::RecordBatch;
+use arrow_ipc::writer::StreamWriter;
+use hdrhistogram::Histogram;
 use runtime::native::{LockStats, SideStats};
 
-use crate::point::{Counters, Point};
-use crate::run::Measurement;
-use crate::thread::{OfThread, cores};
+use crate::columns::Columns;
+use crate::field::FieldType;
+use crate::measurement::{Measurement, OfClass, Operated};
+use crate::names::Counters;
+use crate::plan::Plan;
+use crate::point::Point;
+use crate::system::cores;
 
-/// The lock that plays `mmu_lock`.
-const LOCK: &str = "parking_lot";
+/// The version of what is measured and of the columns, in the schema's metadata.
+pub const MEASUREMENT: (&str, &str) = ("pyworkbench.measurement", "1");
 
-/// The result of a sweep.
-#[derive(Clone, Debug)]
-pub struct Rows {
-    /// One row a measurement, in the order in which they ran.
-    pub points: RecordBatch,
-    /// One row for each measurement, side of the lock and site that took it.
-    pub sites: RecordBatch,
+/// The row of a measurement, or of one that failed.
+pub fn row(plan: &Plan, repeat: u32, run: u32, measured: Result<&Measurement, &str>) -> RecordBatch {
+    let oversubscribed = plan.operations.as_ref().map(|operations| operations.threads > cores());
+    let counters = plan.counters;
+    batch(&plan.point, repeat, run, oversubscribed, counters, measured)
 }
 
-#[derive(Default)]
-pub(crate) struct RowsBuilder {
-    measured: Vec<(Point, usize, Measurement)>,
+/// The columns, without a row.
+pub fn schema() -> RecordBatch {
+    batch(&Point::default(), 0, 0, None, Counters::Off, Ok(&Measurement::default())).slice(0, 0)
 }
 
-impl RowsBuilder {
-    pub(crate) fn push(&mut self, point: &Point, repeat: usize, measurement: &Measurement) {
-        self.measured.push((*point, repeat, measurement.clone()));
-    }
-
-    pub(crate) fn finish(self) -> Rows {
-        Rows { points: self.points(), sites: self.sites() }
-    }
-
-    fn points(&self) -> RecordBatch {
-        let cores = cores();
-        let mut columns = Columns::default();
-        columns.u32("run", (0..self.measured.len()).map(|run| run as u32));
-        columns.u32("repeat", self.measured.iter().map(|(_, repeat, _)| *repeat as u32));
-        columns.text("walker", self.each_point(|point| point.config.walker.to_string()));
-        columns.text("lock", self.measured.iter().map(|_| LOCK.to_owned()));
-        columns.text("counters", self.each_point(|point| point.counters.to_string()));
-        columns.text("granule", self.each_point(|point| point.config.granule.to_string()));
-        columns.u32("ipa_bits", self.each_point(|point| point.config.ipa_bits));
-        columns.u32("threads", self.each_point(|point| point.threads as u32));
-        columns.flag("oversubscribed", self.each_point(|point| point.threads > cores));
-        columns.text("pattern", self.each_point(|point| point.pattern.to_string()));
-        columns.text("walk", self.each_point(|point| point.walk.to_string()));
-        columns.text("teardown", self.each_point(|point| point.teardown.to_string()));
-        columns.u64("step_bytes", self.each_point(Point::step));
-        columns.u64("guest_bytes", self.each_point(|point| Some(point.guest_bytes)));
-        columns.u64("leaf_bytes", self.each_point(|point| Some(point.leaf_bytes)));
-        columns.u64("faults", self.each(|measured| Some(measured.faults)));
-        columns.u64("retries", self.each(|measured| Some(measured.retries)));
-        columns.u64("already_mapped", self.each(|measured| Some(measured.already_mapped)));
-        columns.u64("fault_wall_ns", self.each(|measured| Some(measured.fault_wall_ns)));
-        columns.u64("fault_cpu_ns", self.each(|measured| measured.thread.map(|thread| thread.cpu_ns)));
-        columns.f64(
-            "faults_per_s",
-            self.each(|measured| measured.faults as f64 * 1e9 / measured.fault_wall_ns.max(1) as f64),
-        );
-        columns.u64("teardown_ns", self.each(|measured| Some(measured.teardown_ns)));
-        columns.u64("pages_freed", self.each(|measured| Some(measured.pages_freed)));
-        self.side(&mut columns, "read", |lock| &lock.read);
-        self.side(&mut columns, "write", |lock| &lock.write);
-        let thread = |of: fn(&OfThread) -> u64| self.each(move |measured| measured.thread.as_ref().map(of));
-        columns.u64("voluntary_switches", thread(|thread| thread.voluntary));
-        columns.u64("involuntary_switches", thread(|thread| thread.involuntary));
-        columns.finish()
-    }
-
-    /// The columns of one side of the lock: counts, then times where they were recorded.
-    fn side(&self, columns: &mut Columns, side: &str, of: fn(&LockStats) -> &SideStats) {
-        let mut counts = |name: &str, value: fn(&SideStats) -> u64| {
-            let values = self.each(|measured| Some(value(of(measured.mmu_lock.as_ref()?))));
-            columns.u64(&format!("{side}_{name}"), values);
-        };
-        counts("acquisitions", |side| side.acquisitions);
-        counts("contentions", |side| side.contentions);
-        let mut times = |name: &str, value: fn(&SideStats) -> u64| {
-            let values = self.measured.iter().map(|(point, _, measured)| {
-                let lock = measured.mmu_lock.as_ref().filter(|_| point.counters == Counters::Times)?;
-                Some(value(of(lock)))
-            });
-            columns.u64(&format!("{side}_{name}"), values);
-        };
-        times("wait_ns", |side| side.wait.total_ns);
-        times("wait_max_ns", |side| side.wait.max_ns);
-        times("hold_ns", |side| side.hold.total_ns);
-        times("hold_p50_ns", |side| side.hold.histogram.value_at_quantile(0.5));
-        times("hold_p99_ns", |side| side.hold.histogram.value_at_quantile(0.99));
-        times("hold_max_ns", |side| side.hold.max_ns);
-    }
-
-    fn sites(&self) -> RecordBatch {
-        let mut rows = Vec::new();
-        for (run, (_, _, measured)) in self.measured.iter().enumerate() {
-            let Some(lock) = &measured.mmu_lock else { continue };
-            for (side, stats) in [("read", &lock.read), ("write", &lock.write)] {
-                rows.extend(stats.sites.iter().map(|site| (run as u32, side, site)));
-            }
+/// A batch as an Arrow IPC stream.
+pub fn to_ipc(batch: &RecordBatch) -> Vec<u8> {
+    let write = || -> Result<Vec<u8>, arrow_schema::ArrowError> {
+        let mut stream = StreamWriter::try_new(io::Cursor::new(Vec::new()), &batch.schema())?;
+        if batch.num_rows() > 0 {
+            stream.write(batch)?;
         }
-        let mut columns = Columns::default();
-        columns.u32("run", rows.iter().map(|(run, ..)| *run));
-        columns.text("side", rows.iter().map(|(_, side, _)| (*side).to_owned()));
-        columns.text("site", rows.iter().map(|(.., site)| site.site.name().to_owned()));
-        columns.u64("acquisitions", rows.iter().map(|(.., site)| Some(site.acquisitions)));
-        columns.u64("contentions", rows.iter().map(|(.., site)| Some(site.contentions)));
-        columns.finish()
-    }
+        stream.finish()?;
+        Ok(stream.into_inner()?.into_inner())
+    };
+    write().expect("writing to memory does not fail")
+}
 
-    fn each_point<'a, T>(&'a self, value: impl Fn(&Point) -> T + 'a) -> impl Iterator<Item = T> + 'a {
-        self.measured.iter().map(move |(point, ..)| value(point))
-    }
+fn batch(
+    point: &Point,
+    repeat: u32,
+    run: u32,
+    oversubscribed: Option<bool>,
+    counters: Counters,
+    measured: Result<&Measurement, &str>,
+) -> RecordBatch {
+    let mut columns = Columns::default();
+    point.columns(&mut columns);
+    columns.push("run", u32::column(Some(&run)));
+    columns.push("repeat", u32::column(Some(&repeat)));
+    columns.push("oversubscribed", bool::column(oversubscribed.as_ref()));
+    columns.text("status", [Some(if measured.is_ok() { "ok" } else { "failed" })]);
+    columns.text("error", [measured.err()]);
+    let measured = measured.ok();
+    operations(&mut columns, measured.and_then(|measured| measured.operations.as_ref()));
+    teardown(&mut columns, measured);
+    let lock = measured.and_then(|measured| measured.locks.first());
+    side(&mut columns, "read", lock.map(|lock| &lock.read), counters);
+    side(&mut columns, "write", lock.map(|lock| &lock.write), counters);
+    system(&mut columns, measured);
+    lists(&mut columns, measured, counters);
+    columns.finish([MEASUREMENT].map(|(key, value)| (key.to_owned(), value.to_owned())))
+}
 
-    fn each<'a, T>(&'a self, value: impl Fn(&Measurement) -> T + 'a) -> impl Iterator<Item = T> + 'a {
-        self.measured.iter().map(move |(.., measured)| value(measured))
+fn operations(columns: &mut Columns, operated: Option<&Operated>) {
+    let mut number = |name: &str, of: fn(&Operated) -> u64| columns.u64(name, [operated.map(of)]);
+    number("ops", |operated| operated.ops);
+    number("op_wall_ns", |operated| operated.wall_ns);
+    number("op_cpu_ns", |operated| operated.thread.cpu_ns);
+    number("maps", |operated| operated.faults.maps);
+    number("relaxes", |operated| operated.faults.relaxes);
+    number("youngs", |operated| operated.faults.youngs);
+    number("hits", |operated| operated.faults.hits);
+    number("retries", |operated| operated.faults.retries);
+    number("thread_ops_min", |operated| operated.thread_ops_min);
+    number("thread_ops_max", |operated| operated.thread_ops_max);
+    let rate = |operated: &Operated| operated.ops as f64 * 1e9 / operated.wall_ns.max(1) as f64;
+    columns.f64("ops_per_s", [operated.map(rate)]);
+    columns.f64("fairness", [operated.map(|operated| operated.fairness)]);
+    columns.u64("op_longest_hold_ns", [operated.and_then(|operated| operated.longest_hold_ns)]);
+}
+
+fn teardown(columns: &mut Columns, measured: Option<&Measurement>) {
+    let torn = measured.map(|measured| measured.teardown);
+    columns.u64("teardown_ns", [torn.map(|torn| torn.ns)]);
+    columns.u64("pages_freed", [torn.map(|torn| torn.pages_freed)]);
+    columns.u64("longest_hold_ns", [torn.and_then(|torn| torn.longest_hold_ns)]);
+    columns.u64("unresched_ns", [torn.and_then(|torn| torn.unresched_ns)]);
+    columns.u64("table_bytes", [measured.map(|measured| measured.table_bytes)]);
+}
+
+/// The columns of one side of the lock: counts, then times where they were recorded.
+fn side(columns: &mut Columns, name: &str, side: Option<&SideStats>, counters: Counters) {
+    let counted = side.filter(|_| counters != Counters::Off);
+    let mut count = |column: &str, of: fn(&SideStats) -> u64| {
+        columns.u64(&format!("{name}_{column}"), [counted.map(of)]);
+    };
+    count("acquisitions", |side| side.acquisitions);
+    count("contentions", |side| side.contentions);
+    let timed = side.filter(|_| counters == Counters::Times);
+    let mut time = |column: &str, of: fn(&SideStats) -> u64| {
+        columns.u64(&format!("{name}_{column}"), [timed.map(of)]);
+    };
+    time("wait_ns", |side| side.wait.total_ns);
+    time("wait_max_ns", |side| side.wait.max_ns);
+    time("hold_ns", |side| side.hold.total_ns);
+    time("hold_max_ns", |side| side.hold.max_ns);
+    time("hold_p50_ns", |side| side.hold.histogram.value_at_quantile(0.5));
+    time("hold_p99_ns", |side| side.hold.histogram.value_at_quantile(0.99));
+    for later in ["acq_bounces", "con_bounces", "wait_min_ns", "hold_min_ns"] {
+        columns.u64(&format!("{name}_{later}"), [None]);
     }
 }
 
-/// Columns of a record batch under construction.
-#[derive(Default)]
-struct Columns {
-    fields: Vec<Field>,
-    arrays: Vec<ArrayRef>,
+fn system(columns: &mut Columns, measured: Option<&Measurement>) {
+    let thread = measured.and_then(|measured| measured.operations.as_ref()).map(|operated| operated.thread);
+    columns.u64("voluntary_switches", [thread.map(|thread| thread.voluntary)]);
+    columns.u64("involuntary_switches", [thread.map(|thread| thread.involuntary)]);
+    columns.u64("steal_ns", [measured.and_then(|measured| measured.steal_ns)]);
+    columns.u64("minor_faults", [thread.map(|thread| thread.minor_faults)]);
+    columns.u64("major_faults", [thread.map(|thread| thread.major_faults)]);
+    let hardware = thread.and_then(|thread| thread.hardware);
+    columns.u64("cycles", [hardware.map(|hardware| hardware.cycles)]);
+    columns.u64("instructions", [hardware.map(|hardware| hardware.instructions)]);
+    columns.u64("cache_references", [hardware.map(|hardware| hardware.cache_references)]);
+    columns.u64("cache_misses", [hardware.map(|hardware| hardware.cache_misses)]);
 }
 
-impl Columns {
-    fn push(&mut self, name: &str, kind: DataType, nullable: bool, array: ArrayRef) {
-        self.fields.push(Field::new(name, kind, nullable));
-        self.arrays.push(array);
-    }
+fn lists(columns: &mut Columns, measured: Option<&Measurement>, counters: Counters) {
+    let all = measured.map_or(&[][..], |measured| &measured.classes);
+    columns.list("classes", classes(all));
+    let locks = measured.map_or(&[][..], |measured| &measured.locks);
+    columns.list("sites", sites(locks, counters));
+    columns.list("holds", holds(locks));
+}
 
-    fn u32(&mut self, name: &str, values: impl Iterator<Item = u32>) {
-        self.push(name, DataType::UInt32, false, Arc::new(UInt32Array::from_iter_values(values)));
-    }
+fn classes(classes: &[OfClass]) -> Columns {
+    let mut columns = Columns::default();
+    let latency = |of: fn(&Histogram<u64>) -> u64| {
+        classes.iter().map(move |class| class.latency.as_ref().filter(|latency| !latency.is_empty()).map(of))
+    };
+    columns.text("op", classes.iter().map(|class| Some(class.name)));
+    columns.u64("count", classes.iter().map(|class| Some(class.count)));
+    let mean = |class: &OfClass| class.latency.as_ref().filter(|all| !all.is_empty()).map(Histogram::mean);
+    columns.f64("mean_ns", classes.iter().map(mean));
+    columns.u64("p50_ns", latency(|all| all.value_at_quantile(0.5)));
+    columns.u64("p90_ns", latency(|all| all.value_at_quantile(0.9)));
+    columns.u64("p99_ns", latency(|all| all.value_at_quantile(0.99)));
+    columns.u64("p999_ns", latency(|all| all.value_at_quantile(0.999)));
+    columns.u64("max_ns", latency(Histogram::max));
+    columns
+}
 
-    fn u64(&mut self, name: &str, values: impl Iterator<Item = Option<u64>>) {
-        self.push(name, DataType::UInt64, true, Arc::new(values.collect::<UInt64Array>()));
-    }
+/// Each lock's sides with their names.
+fn sides(locks: &[LockStats]) -> impl Iterator<Item = (&'static str, &'static str, &SideStats)> {
+    locks.iter().flat_map(|lock| [(lock.name, "read", &lock.read), (lock.name, "write", &lock.write)])
+}
 
-    fn f64(&mut self, name: &str, values: impl Iterator<Item = f64>) {
-        self.push(name, DataType::Float64, false, Arc::new(Float64Array::from_iter_values(values)));
+fn sites(locks: &[LockStats], _counters: Counters) -> Columns {
+    let rows: Vec<_> = sides(locks)
+        .flat_map(|(lock, side, of)| of.sites.iter().map(move |site| (lock, side, site)))
+        .collect();
+    let mut columns = Columns::default();
+    columns.text("lock", rows.iter().map(|(lock, ..)| Some(*lock)));
+    columns.text("side", rows.iter().map(|(_, side, _)| Some(*side)));
+    columns.text("site", rows.iter().map(|(.., site)| Some(site.site.name())));
+    columns.u64("acquisitions", rows.iter().map(|(.., site)| Some(site.acquisitions)));
+    columns.u64("contentions", rows.iter().map(|(.., site)| Some(site.contentions)));
+    for later in [
+        "acq_bounces",
+        "con_bounces",
+        "wait_ns",
+        "wait_min_ns",
+        "wait_max_ns",
+        "hold_ns",
+        "hold_min_ns",
+        "hold_max_ns",
+    ] {
+        columns.u64(later, rows.iter().map(|_| None));
     }
+    columns
+}
 
-    fn flag(&mut self, name: &str, values: impl Iterator<Item = bool>) {
-        let values: Vec<bool> = values.collect();
-        self.push(name, DataType::Boolean, false, Arc::new(BooleanArray::from(values)));
-    }
-
-    fn text(&mut self, name: &str, values: impl Iterator<Item = String>) {
-        self.push(name, DataType::Utf8, false, Arc::new(StringArray::from_iter_values(values)));
-    }
-
-    fn finish(self) -> RecordBatch {
-        let schema = Arc::new(Schema::new(self.fields));
-        RecordBatch::try_new(schema, self.arrays).expect("columns of one length, as their fields say")
-    }
+fn holds(locks: &[LockStats]) -> Columns {
+    let rows: Vec<_> = sides(locks)
+        .flat_map(|(lock, side, of)| {
+            of.hold.histogram.iter_recorded().map(move |bucket| {
+                let ns = of.hold.histogram.median_equivalent(bucket.value_iterated_to());
+                (lock, side, ns, bucket.count_since_last_iteration())
+            })
+        })
+        .collect();
+    let mut columns = Columns::default();
+    columns.text("lock", rows.iter().map(|(lock, ..)| Some(*lock)));
+    columns.text("side", rows.iter().map(|(_, side, ..)| Some(*side)));
+    columns.u64("ns", rows.iter().map(|(_, _, ns, _)| Some(*ns)));
+    columns.u64("count", rows.iter().map(|(.., count)| Some(*count)));
+    columns
 }

@@ -1,96 +1,94 @@
-//! One measurement: a table is filled by threads and torn down.
+//! One measurement: a table is brought into a state, threads work on it, and it is torn down.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
-use runtime::native::{Counting, Counts, LockStats, Native, Off, Times};
-use runtime::{Runtime, Word};
-use stage2::{Env, Errno, Harm, NoLog, Prot, Table, Walk};
+use runtime::Runtime;
+use runtime::native::{Counting, Counts, Native, Off, Times};
+use stage2::{Errno, Harm};
 
-use crate::faults::{self, Faults};
-use crate::point::{Counters, MeasureError, Point};
-use crate::teardown;
-use crate::thread::OfThread;
+use crate::error::MeasureError;
+use crate::measurement::Measurement;
+use crate::names::{Background, Counters, LockName};
+use crate::plan::{Plan, TableTeardown, Teardown};
+use crate::system::stolen_ns;
+use crate::vm::Vm;
+use crate::{operate, populate, teardown};
 
-/// What one measurement gave.
-#[derive(Clone, Debug)]
-pub struct Measurement {
-    /// Faults that a thread served, one a leaf.
-    pub faults: u64,
-    /// Walks that ended with -EAGAIN and were tried again.
-    pub retries: u64,
-    /// Faults that another thread had served already.
-    pub already_mapped: u64,
-    /// From the first thread's start to the last one's end.
-    pub fault_wall_ns: u64,
-    /// From taking the lock to the last page freed.
-    pub teardown_ns: u64,
-    /// Table pages freed by the teardown, root pages included.
-    pub pages_freed: u64,
-    /// What the system says of the fault threads together; `None` where it is silent.
-    pub thread: Option<OfThread>,
-    /// What `mmu_lock` recorded; `None` with counters off.
-    pub mmu_lock: Option<LockStats>,
-}
-
-/// Runs one measurement of `point`; `None` when `cancel` was set meanwhile.
+/// Runs one measurement of a checked point. `repeat` seeds what is random in it.
 ///
 /// ```
 /// use std::sync::atomic::AtomicBool;
 /// use measure::{Point, measure};
 ///
-/// let point = Point { guest_bytes: 1 << 20, threads: 2, ..Point::default() };
-/// let measurement = measure(&point, &AtomicBool::new(false))?.expect("nobody cancels");
-/// assert_eq!(measurement.faults, 256);
+/// let point = Point { guest_bytes: Some(1 << 20), ..Point::from_json(r#"{"lock": "parking_lot"}"#)? };
+/// let measurement = measure(&point.check()?, 0, &AtomicBool::new(false))?;
+/// assert_eq!(measurement.operations.expect("one pass").faults.maps, 256);
 /// # Ok::<(), measure::MeasureError>(())
 /// ```
-pub fn measure(point: &Point, cancel: &AtomicBool) -> Result<Option<Measurement>, MeasureError> {
-    point.check()?;
-    match point.counters {
-        Counters::Off => on::<Off>(point, cancel),
-        Counters::Counts => on::<Counts>(point, cancel),
-        Counters::Times => on::<Times>(point, cancel),
+///
+/// # Errors
+/// [`MeasureError::Cancelled`] when `cancel` was set meanwhile.
+pub fn measure(plan: &Plan, repeat: u32, cancel: &AtomicBool) -> Result<Measurement, MeasureError> {
+    match plan.counters {
+        Counters::Off => on::<Off>(plan, repeat, cancel),
+        Counters::Counts => on::<Counts>(plan, repeat, cancel),
+        Counters::Times => on::<Times>(plan, repeat, cancel),
     }
 }
 
-fn on<C: Counting>(point: &Point, cancel: &AtomicBool) -> Result<Option<Measurement>, MeasureError> {
-    let table = Table::<Native<C>>::new(point.config)?;
-    let out_of_pages = |_: Errno| MeasureError::OutOfPages { guest_bytes: point.guest_bytes };
-    touch_memory(point, &table, cancel).map_err(out_of_pages)?;
-    let mmu_lock = Native::<C>::new_rwlock("kvm->mmu_lock");
-    let pgt = Word::new(1);
-    let prepare = || Native::<C>::prepare(&mmu_lock);
-    let faults = faults::run(point, &table, &mmu_lock, &prepare, cancel).map_err(out_of_pages)?;
-    if cancel.load(Ordering::Relaxed) {
-        return Ok(None);
+fn on<C: Counting>(plan: &Plan, repeat: u32, cancel: &AtomicBool) -> Result<Measurement, MeasureError> {
+    match &plan.ending {
+        Teardown::Table(how) => table::<C>(plan, *how, repeat, cancel),
+        Teardown::LifeCycle(_) => Err(MeasureError::Together(format!(
+            "teardown {:?} is not measured yet: \"table\" is",
+            plan.point.teardown.map(|order| order.to_string()).unwrap_or_default()
+        ))),
     }
-    let live = table.live_pages();
+}
+
+/// A measurement that ends with the teardown of the table alone.
+fn table<C: Counting>(
+    plan: &Plan,
+    how: TableTeardown,
+    repeat: u32,
+    cancel: &AtomicBool,
+) -> Result<Measurement, MeasureError> {
+    if plan.lock != LockName::ParkingLot {
+        let lock = plan.lock;
+        return Err(MeasureError::Together(format!("lock \"{lock}\" is not there yet: \"parking_lot\" is")));
+    }
+    let cancelled = || cancel.load(Ordering::Relaxed);
+    let out_of_pages = |_: Errno| MeasureError::OutOfPages { guest_bytes: plan.guest_bytes };
+    let vm = Vm::<Native<C>>::new(plan, "kvm->mmu_lock")?;
+    populate::run(plan, &vm.table, &cancelled).map_err(out_of_pages)?;
+    let other = (plan.background() == Background::OtherVm)
+        .then(|| Vm::<Native<C>>::new(plan, "other kvm->mmu_lock"))
+        .transpose()?;
+    let prepare = || Native::<C>::prepare(&vm.mmu_lock);
+    let stolen = stolen_ns();
+    let mut measurement = Measurement::default();
+    if let Some(operations) = plan.operations.as_ref().filter(|_| !cancelled()) {
+        let ran = operate::run(plan, operations, &vm, other.as_ref(), repeat, &prepare, cancel);
+        let (operated, classes) = ran.map_err(out_of_pages)?;
+        measurement.operations = Some(operated);
+        measurement.classes = classes;
+        Native::<C>::rcu_barrier(runtime::site!("stage2_free_unlinked_table:barrier"));
+    }
+    if cancelled() {
+        return Err(MeasureError::Cancelled);
+    }
+    measurement.table_bytes = vm.table.memory_bytes();
     prepare();
-    let start = Instant::now();
-    teardown::run(point, &table, &mmu_lock, &pgt);
-    let teardown_ns = start.elapsed().as_nanos() as u64;
-    assert_eq!((table.live_pages(), table.harm()), (0, Harm::default()), "a teardown frees every page, once");
-    let Faults { served, retries, already_mapped, wall_ns, thread } = faults;
-    Ok(Some(Measurement {
-        faults: served,
-        retries,
-        already_mapped,
-        fault_wall_ns: wall_ns,
-        teardown_ns,
-        pages_freed: live,
-        thread,
-        mmu_lock: C::COUNT.then(|| Native::<C>::stats(&mmu_lock)),
-    }))
-}
-
-/// Uses every table page once, so that no fault pays for memory that the system has yet to give.
-fn touch_memory<R: Runtime>(point: &Point, table: &Table<R>, cancel: &AtomicBool) -> Result<(), Errno> {
-    let mut env = Env::new(NoLog);
-    for ipa in (0..point.guest_bytes).step_by(point.leaf_bytes as usize) {
-        if cancel.load(Ordering::Relaxed) {
-            break;
-        }
-        table.map(&mut env, Walk::Exclusive, ipa, point.leaf_bytes, ipa, Prot::R)?;
+    measurement.teardown = teardown::run(how, &vm);
+    assert_eq!(
+        (vm.table.live_pages(), vm.table.harm()),
+        (0, Harm::default()),
+        "a teardown frees every page, once"
+    );
+    measurement.steal_ns = stolen_ns().zip(stolen).map(|(now, before)| now.saturating_sub(before));
+    if C::COUNT {
+        measurement.locks = vec![Native::<C>::stats(&vm.mmu_lock)];
+        measurement.locks.extend(other.map(|other| Native::<C>::stats(&other.mmu_lock)));
     }
-    table.unmap(&mut env, 0, point.guest_bytes)
+    Ok(measurement)
 }

@@ -1,40 +1,101 @@
-//! The teardown: the table is taken out of the VM under `mmu_lock`, and destroyed under it or after it.
+//! The teardown of a table: it is taken out of the VM under `mmu_lock`, and destroyed under it or after it.
 //!
-//! Lock order: `mmu_lock` alone, for write. In ranges and under the lock, waiters may have it between two
-//! ranges; nobody can come by the table then, as it was taken out first.
+//! Lock order: `mmu_lock` alone, for write. In ranges, under the lock and with breaks, waiters may have it
+//! between two ranges; nobody can come by the table then, as it was taken out first: that is what they find. Deferred, an
+//! RCU grace period passes between the unlock and the first page that is freed.
+//!
+//! A reschedule point is a step between two ranges where no lock is held, or where it may be dropped; the
+//! stretches between are what a kernel that does not preempt is judged by.
 
-use runtime::{Access, Runtime, Word, site};
-use stage2::{Env, NoLog, Table};
+use std::time::Instant;
 
-use crate::point::{Place, Point};
+use runtime::{Access, Runtime, site};
+use stage2::{Env, NoLog, WalkerKind};
 
-/// Destroys `table`; `pgt` is the VM's word that says whether it has one.
-pub(crate) fn run<R: Runtime>(point: &Point, table: &Table<R>, mmu_lock: &R::RwLock, pgt: &Word) {
-    let mut held = R::write(mmu_lock, site!("kvm_free_stage2_pgd"));
-    R::store(pgt, 0, Access::Plain, site!("kvm_free_stage2_pgd:swap"));
-    match point.teardown.place {
+use crate::measurement::TornDown;
+use crate::names::{Free, Place};
+use crate::plan::TableTeardown;
+use crate::vm::Vm;
+
+/// Destroys the table of `vm`.
+pub(crate) fn run<R: Runtime>(how: TableTeardown, vm: &Vm<R>) -> TornDown {
+    let pages_freed = vm.table.live_pages();
+    let start = Instant::now();
+    let mut stretch = Longest::since(start);
+    let mut held = R::write(&vm.mmu_lock, site!("kvm_free_stage2_pgd"));
+    let mut hold = Longest::since(Instant::now());
+    R::store(&vm.pgt, 0, Access::Plain, site!("kvm_free_stage2_pgd:swap"));
+    match how.place {
         Place::UnderLock => {
-            destroy(point, table, || {
-                R::cond_resched_write(&mut held, site!("stage2_destroy_range:break"));
+            destroy(how, vm, || {
+                if !how.breaks {
+                    return;
+                }
+                let point = Instant::now();
+                stretch.next(point, point);
+                if R::cond_resched_write(&mut held, site!("stage2_destroy_range:break")) {
+                    hold.next(point, Instant::now());
+                }
             });
+            hold.next(Instant::now(), start);
             drop(held);
         }
         Place::TakenOut => {
+            hold.next(Instant::now(), start);
             drop(held);
-            destroy(point, table, || R::cond_resched(site!("stage2_destroy_range:cond_resched")));
+            if how.defer {
+                let unlocked = Instant::now();
+                R::synchronize_rcu(site!("kvm_free_stage2_pgd:grace_period"));
+                stretch.next(unlocked, Instant::now());
+            }
+            destroy(how, vm, || {
+                let point = Instant::now();
+                R::cond_resched(site!("stage2_destroy_range:cond_resched"));
+                stretch.next(point, point);
+            });
         }
+    }
+    let end = Instant::now();
+    stretch.next(end, end);
+    TornDown {
+        ns: (end - start).as_nanos() as u64,
+        pages_freed: pages_freed - vm.table.live_pages(),
+        longest_hold_ns: Some(hold.longest_ns),
+        unresched_ns: Some(stretch.longest_ns),
     }
 }
 
-fn destroy<R: Runtime>(point: &Point, table: &Table<R>, mut between: impl FnMut()) {
+fn destroy<R: Runtime>(how: TableTeardown, vm: &Vm<R>, mut between: impl FnMut()) {
     let mut env = Env::new(NoLog);
-    let space = 1_u64 << table.geometry().ipa_bits();
-    let step = point.step().map_or(space, |step| step.min(space));
+    let walker = match how.free {
+        Free::Entries => WalkerKind::Upstream,
+        Free::Subtree => WalkerKind::Fast,
+    };
+    let space = 1_u64 << vm.table.geometry().ipa_bits();
+    let step = how.step_bytes.map_or(space, |step| step.min(space));
     for start in (0..space).step_by(step as usize) {
         if start > 0 {
             between();
         }
-        table.destroy_range(&mut env, start, step.min(space - start));
+        vm.table.destroy_range_by(walker, &mut env, start, step.min(space - start));
     }
-    table.destroy_pgd();
+    vm.table.destroy_pgd();
+}
+
+/// The longest of several stretches of time.
+struct Longest {
+    since: Instant,
+    longest_ns: u64,
+}
+
+impl Longest {
+    fn since(since: Instant) -> Self {
+        Self { since, longest_ns: 0 }
+    }
+
+    /// A stretch ends, and the next one begins.
+    fn next(&mut self, end: Instant, begin: Instant) {
+        self.longest_ns = self.longest_ns.max((end - self.since).as_nanos() as u64);
+        self.since = begin;
+    }
 }

@@ -44,7 +44,7 @@ mod _core {
     #[pymodule_export]
     use crate::lock_stat::read_lock_stat;
     #[pymodule_export]
-    use crate::measure::sweep;
+    use crate::measure::{check_point, check_points, measure, measurement_schema};
     #[pymodule_export]
     use crate::overlap::overlaps;
     #[pymodule_export]

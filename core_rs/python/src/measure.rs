@@ -1,80 +1,66 @@
-//! Sweeps: axes become points, and their rows record batches.
+//! Measurements: a point goes in as JSON, its row comes out as an Arrow IPC stream.
+//!
+//! A worker process needs nothing but this module: neither pandas nor pyarrow.
 
-use std::str::FromStr;
-use std::sync::atomic::Ordering;
-
-use measure::{Counters, FaultWalk, MeasureError, Pattern, Point, Progress, Rows, Teardown};
+use ::measure::{MeasureError, Plan, Point};
 use pyo3::prelude::*;
-use pyo3_arrow::PyRecordBatch;
-use stage2::{Config, Granule};
+use pyo3::types::PyBytes;
 
-use crate::enter::enter_long;
+use crate::enter::{enter, enter_long};
 use crate::errors::Error;
 
-/// Measures every combination of `threads`, `patterns`, `walks` and `teardowns`; answers measurements and lock sites.
-///
-/// `progress(done, total)` is called on the measuring thread between two measurements; what it raises ends
-/// the sweep.
+/// What [`check_points`] answers for one point: its canonical JSON, or why it cannot be measured.
+type Checked = (Option<String>, Option<String>);
+
+/// Measures a point once; answers one row.
 #[pyfunction]
-#[pyo3(signature = (*, threads, patterns, walks, teardowns, guest_bytes, leaf_bytes, granule, ipa_bits, walker, step_bytes, counters, repeats, warmup, seed, progress))]
-pub(crate) fn sweep(
-    py: Python<'_>,
-    threads: Vec<usize>,
-    patterns: Vec<String>,
-    walks: Vec<String>,
-    teardowns: Vec<String>,
-    guest_bytes: u64,
-    leaf_bytes: u64,
-    granule: &str,
-    ipa_bits: u32,
-    walker: &str,
-    step_bytes: Option<u64>,
-    counters: &str,
-    repeats: usize,
-    warmup: usize,
-    seed: u64,
-    progress: Option<Py<PyAny>>,
-) -> Result<(PyRecordBatch, PyRecordBatch), Error> {
-    let config = Config { walker: walker.parse()?, ..Config::new(granule.parse::<Granule>()?, ipa_bits) };
-    let counters: Counters = counters.parse()?;
-    let patterns: Vec<Pattern> = parsed(patterns)?;
-    let walks: Vec<FaultWalk> = parsed(walks)?;
-    let teardowns: Vec<Teardown> = parsed(teardowns)?;
-    let mut points = Vec::new();
-    for threads in threads {
-        for &pattern in &patterns {
-            for &walk in &walks {
-                points.extend(teardowns.iter().map(|&teardown| Point {
-                    config,
-                    threads,
-                    pattern,
-                    walk,
-                    teardown,
-                    step_bytes,
-                    guest_bytes,
-                    leaf_bytes,
-                    counters,
-                }));
+pub(crate) fn measure<'py>(
+    py: Python<'py>,
+    point: &str,
+    repeat: u32,
+    run: u32,
+) -> Result<Bound<'py, PyBytes>, Error> {
+    let plan = plan(point)?;
+    let row = enter_long(py, move |stop| {
+        let row = match ::measure::measure(&plan, repeat, stop) {
+            Ok(measured) => ::measure::row(&plan, repeat, run, Ok(&measured)),
+            Err(error @ MeasureError::OutOfPages { .. }) => {
+                ::measure::row(&plan, repeat, run, Err(&error.to_string()))
             }
-        }
-    }
-    let Rows { points, sites } = enter_long(py, move |stop| {
-        let mut raised = None;
-        let mut report = |Progress { done, total }| {
-            let Some(progress) = &progress else { return };
-            if let Err(error) = Python::attach(|py| progress.call1(py, (done, total)).map(drop)) {
-                stop.store(true, Ordering::Relaxed);
-                raised = Some(error);
-            }
+            Err(error) => return Err(error),
         };
-        let rows = measure::sweep(&points, repeats, warmup, seed, stop, &mut report);
-        raised.map_or_else(|| rows.map_err(Error::from), |error| Err(Error::Python(error)))
+        Ok(::measure::to_ipc(&row))
     })?;
-    Ok((PyRecordBatch::new(points), PyRecordBatch::new(sites)))
+    Ok(PyBytes::new(py, &row))
 }
 
-fn parsed<T: FromStr>(names: Vec<String>) -> Result<Vec<T>, T::Err> {
-    names.into_iter().map(|name| name.parse()).collect()
+/// The canonical JSON of a point.
+#[pyfunction]
+pub(crate) fn check_point(py: Python<'_>, point: &str) -> Result<String, Error> {
+    enter(py, || plan(point).map(|plan| plan.point.to_json()))
+}
+
+/// The canonical JSON of each point, or why it cannot be measured.
+#[pyfunction]
+pub(crate) fn check_points(py: Python<'_>, points: Vec<String>) -> Result<Vec<Checked>, Error> {
+    enter(py, || -> Result<Vec<Checked>, Error> {
+        let check = |point: String| match plan(&point) {
+            Ok(plan) => (Some(plan.point.to_json()), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Ok(points.into_iter().map(check).collect())
+    })
+}
+
+/// The columns of a row, as an Arrow IPC stream without one.
+#[pyfunction]
+pub(crate) fn measurement_schema(py: Python<'_>) -> Result<Bound<'_, PyBytes>, Error> {
+    let schema = enter(py, || Ok::<_, Error>(::measure::to_ipc(&::measure::schema())))?;
+    Ok(PyBytes::new(py, &schema))
+}
+
+fn plan(point: &str) -> Result<Plan, MeasureError> {
+    Point::from_json(point)?.check()
 }
 
 impl From<MeasureError> for Error {

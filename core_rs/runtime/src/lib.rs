@@ -139,6 +139,19 @@ pub trait Runtime: Copy + Default + Send + Sync + 'static {
     fn read(lock: &Self::RwLock, site: Site) -> Self::ReadGuard<'_>;
     /// Takes a reader-writer lock for write.
     fn write(lock: &Self::RwLock, site: Site) -> Self::WriteGuard<'_>;
+    /// [`Runtime::read`] by a caller that reaches only addresses in `[start, start + size)` through what the lock
+    /// protects. A lock that tells addresses apart may let others in elsewhere; any other is taken whole.
+    #[inline]
+    fn read_range(lock: &Self::RwLock, start: u64, size: u64, site: Site) -> Self::ReadGuard<'_> {
+        let _ = (start, size);
+        Self::read(lock, site)
+    }
+    /// [`Runtime::write`] by a caller that reaches only addresses in `[start, start + size)`, likewise.
+    #[inline]
+    fn write_range(lock: &Self::RwLock, start: u64, size: u64, site: Site) -> Self::WriteGuard<'_> {
+        let _ = (start, size);
+        Self::write(lock, site)
+    }
     /// A lock break (`cond_resched_rwlock_write`): drops the lock and takes it again when another
     /// thread waits for it or for the processor; answers whether it did.
     fn cond_resched_write(guard: &mut Self::WriteGuard<'_>, site: Site) -> bool;

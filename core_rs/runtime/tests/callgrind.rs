@@ -113,6 +113,6 @@ fn plain_locks(pairs: usize) {
 fn runtime_locks(pairs: usize) {
     let lock = Native0::new_lock("lock", LockClass::Mutex);
     for _ in 0..pairs {
-        drop(Native::lock(black_box(&lock), site!("pair")));
+        drop(Native0::lock(black_box(&lock), site!("pair")));
     }
 }

@@ -95,8 +95,8 @@ impl Arena {
         Self {
             memory: ManuallyDrop::new(Memory::of(entries_shift)),
             entries_shift,
-            capacity: capacity as u32,
-            all: capacity << entries_shift,
+            capacity,
+            all: (capacity as usize) << entries_shift,
             recycles,
             written: Written::default(),
         }
@@ -272,8 +272,8 @@ impl Drop for Arena {
 }
 
 /// Pages of an arena, whatever it is used for.
-fn capacity(entries_shift: u32) -> usize {
-    (RESERVED_BYTES / (size_of::<Word>() << entries_shift)).min(MAX_PAGES)
+pub(crate) fn capacity(entries_shift: u32) -> u32 {
+    (RESERVED_BYTES / (size_of::<Word>() << entries_shift)).min(MAX_PAGES) as u32
 }
 
 /// The mappings of an arena: all zeroes.
@@ -307,7 +307,7 @@ impl Memory {
             let mapping = MmapOptions::new().len(bytes).no_reserve_swap().map_anon();
             MmapRaw::from(mapping.expect("address space for a table"))
         };
-        let pages = capacity(entries_shift);
+        let pages = capacity(entries_shift) as usize;
         Self {
             pages: reserve(pages * (size_of::<Word>() << entries_shift)),
             beside: reserve(pages * size_of::<Beside>()),

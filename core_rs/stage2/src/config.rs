@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::arena;
 use crate::geometry::Geometry;
 
 /// The translation granule: the size of a page and of a table page.
@@ -153,6 +154,11 @@ impl Config {
     /// The levels, sizes and root of the table, or why there can be none.
     pub fn geometry(&self) -> Result<Geometry, ConfigError> {
         Geometry::of(self)
+    }
+
+    /// Table pages that one table may have at most.
+    pub fn page_limit(&self) -> Result<u64, ConfigError> {
+        Ok(u64::from(arena::capacity(self.geometry()?.level_bits())))
     }
 }
 

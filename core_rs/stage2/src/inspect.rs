@@ -82,6 +82,31 @@ impl<R: Runtime> Table<R> {
         if self.inner.is_fast() { self.inner.find(ipa) } else { self.get_leaf_by_walk(ipa) }
     }
 
+    /// What a processor's own walk finds, with whatever runs beside it: the last descriptor on the way to `ipa`, zero
+    /// where the way ends. Beside an unmap that frees tables the answer may be of a moment ago, as a cached translation is.
+    #[inline]
+    pub fn hardware_walk(&self, ipa: u64) -> Leaf {
+        let (inner, geometry) = (&*self.inner, self.geometry());
+        let mut level = geometry.start_level();
+        let nothing = |level| Leaf { level, desc: 0 };
+        let Some(root) = inner.root().filter(|_| ipa >> geometry.ipa_bits() == 0) else {
+            return nothing(level);
+        };
+        let mut page = root.plus(geometry.root_index(ipa) as u32);
+        loop {
+            let word = inner.arena.word(page, ipa >> geometry.level_shift(level));
+            let desc = R::load(word, Access::Marked, site!("hardware_walk:read"));
+            if !is_table(desc, level) {
+                return Leaf { level, desc };
+            }
+            // A freed page may hold anything, so what it names need not be a page of this table.
+            let child = inner.arena.page_at(inner.encoding.table_pa(desc) >> geometry.page_shift());
+            let Some(child) = child else { return nothing(level) };
+            page = child;
+            level += 1;
+        }
+    }
+
     #[inline(never)] // it stays out of the way of the look-up without a walk
     fn get_leaf_by_walk(&self, ipa: u64) -> Result<Leaf, Errno> {
         let mut last = Last(Leaf { level: 0, desc: 0 });

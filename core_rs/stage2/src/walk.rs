@@ -13,6 +13,7 @@
 use runtime::{Access, Runtime, Word, site};
 
 use crate::arena::PageId;
+use crate::config::WalkerKind;
 use crate::descriptor::is_table;
 use crate::env::Env;
 use crate::errno::Errno;
@@ -140,6 +141,19 @@ impl<'a, R: Runtime, L: Maintenance> Walker<'a, R, L> {
         table: &'a Inner<R>,
         env: &'a mut Env<L>,
         kind: Walk,
+        range: (u64, u64),
+        visitor: &mut V,
+    ) -> Result<(), Errno> {
+        Self::walk_by(table.config.walker, table, env, kind, range, visitor)
+    }
+
+    /// [`Walker::walk`] by either walker: they go over the same tables.
+    #[inline]
+    pub(crate) fn walk_by<V: Visitor<R, L>>(
+        walker: WalkerKind,
+        table: &'a Inner<R>,
+        env: &'a mut Env<L>,
+        kind: Walk,
         (ipa, size): (u64, u64),
         visitor: &mut V,
     ) -> Result<(), Errno> {
@@ -153,8 +167,9 @@ impl<'a, R: Runtime, L: Maintenance> Walker<'a, R, L> {
         let root = table.root().ok_or(Errno::Inval)?;
         let shared = kind == Walk::Shared;
         let _section = shared.then(|| R::rcu_read(site!("kvm_pgtable_walk_begin")));
+        let fast = walker == WalkerKind::Fast;
         let mut walker = Self { table, env, shared, start, end };
-        if table.is_fast() { walker.walk_fast(visitor, root) } else { walker.walk_upstream(visitor, root) }
+        if fast { walker.walk_fast(visitor, root) } else { walker.walk_upstream(visitor, root) }
     }
 
     fn walk_upstream<V: Visitor<R, L>>(&mut self, visitor: &mut V, root: PageId) -> Result<(), Errno> {

@@ -1,19 +1,19 @@
-//! `parking_lot`'s locks, with counters beside them.
+//! Locks with counters beside them: a plain one, `parking_lot`'s mutex, and a reader-writer one of any
+//! [kind](super::kinds).
 //!
-//! Guarantee: a lock is exclusive (or shared) as `parking_lot`'s is, and is dropped with its guard,
+//! Guarantee: a lock is exclusive (or shared) as its kind is, and is dropped with its guard,
 //! also when that unwinds. An acquisition counts as contended when the lock was not free at the
-//! first try. With [`Off`](super::Off) there is nothing but `parking_lot`'s own instructions on the
-//! uncontended path. Readers that find a writer waiting wait behind it, as with the kernel's qrwlock.
+//! first try. With [`Off`](super::Off) there is nothing but the kind's own instructions on the
+//! uncontended path.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::{
-    Mutex, MutexGuard, RwLock as PlainRwLock, RwLockReadGuard as PlainReadGuard,
-    RwLockWriteGuard as PlainWriteGuard,
-};
+use parking_lot::{Mutex, MutexGuard};
 
+use super::backoff::until;
 use super::counters::{Counters, Shard, Side};
+use super::kinds::{AnyLock, LockKind, ParkingLot, RwLockKind};
 use super::{Counting, LockStats};
 use crate::Site;
 
@@ -26,11 +26,17 @@ pub struct Lock<C: Counting> {
 
 /// A reader-writer lock.
 #[repr(C)] // as for `Lock`
-pub struct RwLock<C: Counting> {
-    plain: PlainRwLock<()>,
-    /// Threads that found the lock taken and do not have it yet.
-    waiters: AtomicUsize,
+pub struct RwLock<C: Counting, K: RwLockKind = ParkingLot> {
+    plain: K::Lock,
+    waits: Waits,
     recorder: Recorder<C>,
+}
+
+/// Threads that found a lock taken.
+#[derive(Default)]
+struct Waits {
+    begun: AtomicUsize,
+    over: AtomicUsize,
 }
 
 /// Holds a [`Lock`].
@@ -42,18 +48,19 @@ pub struct LockGuard<'a, C: Counting> {
 
 /// Holds a [`RwLock`] for read.
 #[must_use = "the lock is dropped with the guard"]
-pub struct ReadGuard<'a, C: Counting> {
-    _plain: PlainReadGuard<'a, ()>,
+pub struct ReadGuard<'a, C: Counting, K: RwLockKind = ParkingLot> {
+    _plain: K::ReadGuard<'a>,
     hold: Hold<'a, C>, // dropped last, as in `LockGuard`
 }
 
 /// Holds a [`RwLock`] for write.
 #[must_use = "the lock is dropped with the guard"]
-pub struct WriteGuard<'a, C: Counting> {
+pub struct WriteGuard<'a, C: Counting, K: RwLockKind = ParkingLot> {
     /// None only inside a lock break.
-    plain: Option<PlainWriteGuard<'a, ()>>,
+    plain: Option<K::WriteGuard<'a>>,
     hold: Hold<'a, C>, // dropped last, as in `LockGuard`
-    lock: &'a RwLock<C>,
+    lock: &'a RwLock<C, K>,
+    span: K::Span,
 }
 
 impl<C: Counting> Lock<C> {
@@ -77,31 +84,46 @@ impl<C: Counting> Lock<C> {
     }
 }
 
-impl<C: Counting> RwLock<C> {
+impl<C: Counting> RwLock<C, AnyLock> {
+    pub(super) fn of(kind: LockKind, name: &'static str) -> Self {
+        Self::around(AnyLock::of(kind), name)
+    }
+
+    pub(super) fn kind(&self) -> LockKind {
+        AnyLock::kind(&self.plain)
+    }
+}
+
+impl<C: Counting, K: RwLockKind> RwLock<C, K> {
     pub(super) fn new(name: &'static str) -> Self {
-        Self { plain: PlainRwLock::new(()), waiters: AtomicUsize::new(0), recorder: Recorder::new(name) }
+        Self::around(K::make(), name)
+    }
+
+    fn around(plain: K::Lock, name: &'static str) -> Self {
+        Self { plain, waits: Waits::default(), recorder: Recorder::new(name) }
     }
 
     #[inline]
-    pub(super) fn read(&self, site: Site) -> ReadGuard<'_, C> {
-        let plain = match self.plain.try_read() {
+    pub(super) fn read(&self, span: K::Span, site: Site) -> ReadGuard<'_, C, K> {
+        let plain = match K::try_read(&self.plain, span) {
             Some(guard) => guard,
-            None => self.wait(Side::Read, site, || self.plain.read()),
+            None => self.wait(Side::Read, site, || K::read(&self.plain, span)),
         };
         ReadGuard { hold: self.recorder.acquired(Side::Read, site), _plain: plain }
     }
 
     #[inline]
-    pub(super) fn write(&self, site: Site) -> WriteGuard<'_, C> {
-        let plain = self.take_for_write(site);
-        WriteGuard { hold: self.recorder.acquired(Side::Write, site), plain: Some(plain), lock: self }
+    pub(super) fn write(&self, span: K::Span, site: Site) -> WriteGuard<'_, C, K> {
+        let plain = self.take_for_write(span, site);
+        let hold = self.recorder.acquired(Side::Write, site);
+        WriteGuard { hold, plain: Some(plain), lock: self, span }
     }
 
     #[inline]
-    fn take_for_write(&self, site: Site) -> PlainWriteGuard<'_, ()> {
-        match self.plain.try_write() {
+    fn take_for_write(&self, span: K::Span, site: Site) -> K::WriteGuard<'_> {
+        match K::try_write(&self.plain, span) {
             Some(guard) => guard,
-            None => self.wait(Side::Write, site, || self.plain.write()),
+            None => self.wait(Side::Write, site, || K::write(&self.plain, span)),
         }
     }
 
@@ -115,33 +137,37 @@ impl<C: Counting> RwLock<C> {
 
     #[cold]
     fn wait<G>(&self, side: Side, site: Site, lock: impl FnOnce() -> G) -> G {
-        self.waiters.fetch_add(1, Ordering::Relaxed);
+        self.waits.begun.fetch_add(1, Ordering::Relaxed);
         let guard = self.recorder.wait(side, site, lock);
-        self.waiters.fetch_sub(1, Ordering::Relaxed);
+        self.waits.over.fetch_add(1, Ordering::Relaxed);
         guard
     }
 }
 
-impl<C: Counting> WriteGuard<'_, C> {
+impl<C: Counting, K: RwLockKind> WriteGuard<'_, C, K> {
     /// Drops the lock and takes it again if another thread waits for it; answers whether it did.
     #[inline]
     pub(super) fn break_if_awaited(&mut self, site: Site) -> bool {
-        let awaited = self.lock.waiters.load(Ordering::Relaxed) > 0;
+        let waits = &self.lock.waits;
+        let over = waits.over.load(Ordering::Relaxed);
+        let awaited = waits.begun.load(Ordering::Relaxed) != over;
         if awaited {
-            self.break_lock(site);
+            self.break_lock(over, site);
         }
         awaited
     }
 
-    /// A lock break is an unlock and an acquisition like any other, but that a parked waiter is
-    /// handed the lock.
+    /// A lock break is an unlock and an acquisition like any other, but that it is not taken again before a waiter had
+    /// it, or is bound to have it.
     #[cold]
-    fn break_lock(&mut self, site: Site) {
+    fn break_lock(&mut self, over: usize, site: Site) {
         self.hold.stop();
-        if let Some(plain) = self.plain.take() {
-            PlainWriteGuard::unlock_fair(plain);
+        if let Some(plain) = self.plain.take()
+            && !K::hand_over(plain)
+        {
+            until(|| self.lock.waits.over.load(Ordering::Relaxed) != over);
         }
-        self.plain = Some(self.lock.take_for_write(site));
+        self.plain = Some(self.lock.take_for_write(self.span, site));
         self.hold = self.lock.recorder.acquired(Side::Write, site);
     }
 }
@@ -234,14 +260,14 @@ impl<C: Counting> Drop for LockGuard<'_, C> {
     }
 }
 
-impl<C: Counting> Drop for ReadGuard<'_, C> {
+impl<C: Counting, K: RwLockKind> Drop for ReadGuard<'_, C, K> {
     #[inline]
     fn drop(&mut self) {
         self.hold.stop();
     }
 }
 
-impl<C: Counting> Drop for WriteGuard<'_, C> {
+impl<C: Counting, K: RwLockKind> Drop for WriteGuard<'_, C, K> {
     #[inline]
     fn drop(&mut self) {
         self.hold.stop();

@@ -1,4 +1,5 @@
-//! The actions on real threads: std's atomics, `parking_lot`'s locks, crossbeam's epochs.
+//! The actions on real threads: std's atomics, crossbeam's epochs, and locks: `parking_lot`'s, or, for the
+//! reader-writer lock that `mmu_lock` is, any of the [kinds](LockKind).
 //!
 //! Guarantee: with [`Off`] every action compiles to the plain operation. With [`Counts`] and
 //! [`Times`] each lock counts, for read and write apart and exactly, what [`LockStats`] lists.
@@ -8,27 +9,35 @@
 //! of its own domain; [`Runtime::synchronize_rcu`] and [`Runtime::rcu_barrier`] for all RCU readers.
 //! Whoever waits for readers while being one waits for ever, as in the kernel.
 
+mod backoff;
 mod counters;
 mod flip;
+mod kinds;
 mod locks;
 mod rcu;
 mod srcu;
 mod stats;
 mod threads;
 
-/// What [`flip`] synchronises with; its loom test puts loom's own here.
+/// What [`flip`] and the locks of our own synchronise with; their loom tests put loom's own here.
 mod sync {
-    pub(super) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+    pub(super) use std::hint::spin_loop;
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
     pub(super) use std::thread::yield_now;
 }
 
 use std::fmt;
-use std::hint::spin_loop;
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 
+use backoff::until;
+
 use crate::{Access, LockClass, Object, Runtime, Site, Word};
 
+pub use kinds::{
+    AnyLock, BigReader, LockKind, MadeAs, Mcs, Mutex, ParkingLot, Qrwlock, Range, RwLockKind, Std, Ticket,
+    UnknownLock,
+};
 pub use locks::{Lock, LockGuard, ReadGuard, RwLock, WriteGuard};
 pub use rcu::RcuGuard;
 pub use srcu::{Srcu, SrcuGuard};
@@ -83,18 +92,30 @@ impl Counting for Times {
 /// assert_eq!(stats.read.sites[0].site.name(), "fault");
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Native<C: Counting = Off>(PhantomData<C>);
+pub struct Native<C: Counting = Off, K: RwLockKind = ParkingLot>(PhantomData<(C, K)>);
 
-impl<C: Counting> Native<C> {
+impl<C: Counting> Native<C, AnyLock> {
+    /// Makes a reader-writer lock of a kind; `name` is its class name.
+    pub fn new_rwlock_of(kind: LockKind, name: &'static str) -> RwLock<C, AnyLock> {
+        RwLock::of(kind, name)
+    }
+
+    /// Of which kind a lock is.
+    pub fn kind(lock: &RwLock<C, AnyLock>) -> LockKind {
+        lock.kind()
+    }
+}
+
+impl<C: Counting, K: RwLockKind> Native<C, K> {
     /// What a reader-writer lock has recorded so far: exact for what happened before the call, and
     /// all zero with [`Off`].
-    pub fn stats(lock: &RwLock<C>) -> LockStats {
+    pub fn stats(lock: &RwLock<C, K>) -> LockStats {
         lock.stats()
     }
 
     /// Makes room for what the running thread will record of `lock`, so that the first acquisition does not:
     /// for code that is timed.
-    pub fn prepare(lock: &RwLock<C>) {
+    pub fn prepare(lock: &RwLock<C, K>) {
         lock.prepare();
     }
 
@@ -104,13 +125,13 @@ impl<C: Counting> Native<C> {
     }
 }
 
-impl<C: Counting> Runtime for Native<C> {
+impl<C: Counting, K: RwLockKind> Runtime for Native<C, K> {
     type Lock = Lock<C>;
-    type RwLock = RwLock<C>;
+    type RwLock = RwLock<C, K>;
     type Srcu = Srcu;
     type LockGuard<'a> = LockGuard<'a, C>;
-    type ReadGuard<'a> = ReadGuard<'a, C>;
-    type WriteGuard<'a> = WriteGuard<'a, C>;
+    type ReadGuard<'a> = ReadGuard<'a, C, K>;
+    type WriteGuard<'a> = WriteGuard<'a, C, K>;
     type SrcuGuard<'a> = SrcuGuard<'a>;
     type RcuGuard = RcuGuard;
 
@@ -166,15 +187,7 @@ impl<C: Counting> Runtime for Native<C> {
     /// Spins for about as long as another core needs for a critical section, then yields.
     #[inline]
     fn await_change(word: &Word, seen: u64, _site: Site) {
-        let mut spins = 0_u32;
-        while word.cell().load(Ordering::Acquire) == seen {
-            if spins < 100 {
-                spins += 1;
-                spin_loop();
-            } else {
-                std::thread::yield_now();
-            }
-        }
+        until(|| word.cell().load(Ordering::Acquire) != seen);
     }
 
     #[inline]
@@ -192,23 +205,33 @@ impl<C: Counting> Runtime for Native<C> {
         lock.lock(site)
     }
 
-    fn new_rwlock(name: &'static str) -> RwLock<C> {
+    fn new_rwlock(name: &'static str) -> RwLock<C, K> {
         RwLock::new(name)
     }
 
     #[inline]
-    fn read(lock: &RwLock<C>, site: Site) -> ReadGuard<'_, C> {
-        lock.read(site)
+    fn read(lock: &RwLock<C, K>, site: Site) -> ReadGuard<'_, C, K> {
+        lock.read(K::whole(), site)
     }
 
     #[inline]
-    fn write(lock: &RwLock<C>, site: Site) -> WriteGuard<'_, C> {
-        lock.write(site)
+    fn write(lock: &RwLock<C, K>, site: Site) -> WriteGuard<'_, C, K> {
+        lock.write(K::whole(), site)
+    }
+
+    #[inline]
+    fn read_range(lock: &RwLock<C, K>, start: u64, size: u64, site: Site) -> ReadGuard<'_, C, K> {
+        lock.read(K::span(start, size), site)
+    }
+
+    #[inline]
+    fn write_range(lock: &RwLock<C, K>, start: u64, size: u64, site: Site) -> WriteGuard<'_, C, K> {
+        lock.write(K::span(start, size), site)
     }
 
     /// Breaks the lock only when another thread waits for it.
     #[inline]
-    fn cond_resched_write(guard: &mut WriteGuard<'_, C>, site: Site) -> bool {
+    fn cond_resched_write(guard: &mut WriteGuard<'_, C, K>, site: Site) -> bool {
         guard.break_if_awaited(site)
     }
 
@@ -246,7 +269,7 @@ impl<C: Counting> Runtime for Native<C> {
     fn assert_held(_lock: &Lock<C>, _site: Site) {}
 
     #[inline]
-    fn assert_held_write(_lock: &RwLock<C>, _site: Site) {}
+    fn assert_held_write(_lock: &RwLock<C, K>, _site: Site) {}
 
     #[inline]
     fn violated(_rule: &'static str, _object: &'static str, _site: Site) {}

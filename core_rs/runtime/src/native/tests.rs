@@ -11,7 +11,7 @@ use crate::site;
 const ROUNDS: u64 = 20_000;
 
 /// Runs `work` on so many threads, which start together.
-fn on_threads(count: usize, work: impl Fn(usize) + Sync) {
+pub(super) fn on_threads(count: usize, work: impl Fn(usize) + Sync) {
     let start = Barrier::new(count);
     thread::scope(|scope| {
         let spawned: Vec<_> = (0..count)
@@ -28,12 +28,12 @@ fn on_threads(count: usize, work: impl Fn(usize) + Sync) {
 }
 
 /// Waits for a thread in a way that a thread sanitizer sees: the end of a scope it does not.
-fn join(thread: ScopedJoinHandle<'_, ()>) {
+pub(super) fn join(thread: ScopedJoinHandle<'_, ()>) {
     thread.join().expect("a thread failed");
 }
 
 /// Waits until `condition` holds.
-fn wait_for(mut condition: impl FnMut() -> bool) {
+pub(super) fn wait_for(mut condition: impl FnMut() -> bool) {
     while !condition() {
         thread::yield_now();
     }
@@ -78,12 +78,12 @@ fn holders_of_a_lock_exclude_each_other() {
         let word = Word::new(0);
         on_threads(3, |_| {
             for _ in 0..ROUNDS {
-                let _guard = Native::lock(&lock, site!("lock"));
+                let _guard = Native::<Counts>::lock(&lock, site!("lock"));
                 add_apart::<Counts>(&word);
             }
         });
         assert_eq!(word.cell().load(Ordering::Relaxed), 3 * ROUNDS);
-        assert_eq!(Native::lock_stats(&lock).write.acquisitions, 3 * ROUNDS);
+        assert_eq!(Native::<Counts>::lock_stats(&lock).write.acquisitions, 3 * ROUNDS);
     }
 }
 

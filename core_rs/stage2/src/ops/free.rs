@@ -10,6 +10,7 @@ use runtime::{Runtime, site};
 
 use super::unmap::clear;
 use crate::arena::PageId;
+use crate::config::WalkerKind;
 use crate::descriptor::{is_counted, is_table};
 use crate::env::Env;
 use crate::errno::Errno;
@@ -21,8 +22,20 @@ impl<R: Runtime> Table<R> {
     /// Drops a count for every entry of the range, frees each child table whose count is 1 then, and clears
     /// its parent's entry. Nothing but destroying may follow on that range.
     pub fn destroy_range<L: Maintenance>(&self, env: &mut Env<L>, ipa: u64, size: u64) {
+        self.destroy_range_by(self.inner.config.walker, env, ipa, size);
+    }
+
+    /// [`Table::destroy_range`] by the walker that is named, whichever the table's own is: entry by entry, or a
+    /// subtree at once.
+    pub fn destroy_range_by<L: Maintenance>(
+        &self,
+        walker: WalkerKind,
+        env: &mut Env<L>,
+        ipa: u64,
+        size: u64,
+    ) {
         let mut free = Free::default();
-        if Walker::walk(&self.inner, env, Walk::Exclusive, (ipa, size), &mut free).is_err() {
+        if Walker::walk_by(walker, &self.inner, env, Walk::Exclusive, (ipa, size), &mut free).is_err() {
             env.log.log(Event::Warn);
         }
         free.finish(&self.inner);

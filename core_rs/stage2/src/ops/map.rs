@@ -120,7 +120,7 @@ pub(super) struct Map {
 }
 
 /// A [`Map`] in a table that others use: entries are broken before they are made.
-struct Linked<'a, R>(Map, &'a Arc<Inner<R>>);
+pub(super) struct Linked<'a, R>(pub(super) Map, pub(super) &'a Arc<Inner<R>>);
 
 impl<R: Runtime, L: Maintenance> Visitor<R, L> for Linked<'_, R> {
     const PRE: bool = true;

@@ -6,6 +6,7 @@
 
 mod age;
 mod attributes;
+mod fill;
 mod flush;
 mod free;
 mod map;

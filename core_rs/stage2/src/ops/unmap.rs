@@ -3,6 +3,7 @@
 use runtime::{Access, Runtime, site};
 
 use crate::arena::PageId;
+use crate::config::WalkerKind;
 use crate::descriptor::{is_counted, is_table, is_valid};
 use crate::env::Env;
 use crate::errno::Errno;
@@ -22,18 +23,29 @@ impl<R: Runtime> Table<R> {
             inner.tlbi_range(env, ipa, size);
             return Ok(());
         }
-        self.unmap_walk(env, ipa, size)
+        self.unmap_by(inner.config.walker, env, ipa, size)
     }
 
+    /// [`Table::unmap`] by the walker that is named, whichever the table's own is. What `fast` does not invalidate
+    /// leaf by leaf it invalidates with the range.
     #[inline(never)] // it stays out of the way of the one page that is unmapped at hand
-    fn unmap_walk<L: Maintenance>(&self, env: &mut Env<L>, ipa: u64, size: u64) -> Result<(), Errno> {
+    pub fn unmap_by<L: Maintenance>(
+        &self,
+        walker: WalkerKind,
+        env: &mut Env<L>,
+        ipa: u64,
+        size: u64,
+    ) -> Result<(), Errno> {
         let inner = &*self.inner;
         let mut unmap = Unmap::default();
-        let result = Walker::walk(inner, env, Walk::Exclusive, (ipa, size), &mut unmap);
+        let result = Walker::walk_by(walker, inner, env, Walk::Exclusive, (ipa, size), &mut unmap);
         if inner.defers_tlbi() {
             // Upstream announces the range as it was asked for, which falls short of what was walked when it is odd.
-            let (ipa, size) =
-                if inner.is_fast() && result.is_ok() { inner.touched(ipa, size) } else { (ipa, size) };
+            let (ipa, size) = if walker == WalkerKind::Fast && result.is_ok() {
+                inner.touched(ipa, size)
+            } else {
+                (ipa, size)
+            };
             inner.tlbi_range(env, ipa, size);
         } else if !unmap.unlinked.is_empty() {
             inner.tlbi_once(env, unmap.from, unmap.to - unmap.from);

@@ -1,0 +1,199 @@
+//! The phase of operations: threads that work on one table at the same time, and perhaps one beside them.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use fastrand::Rng;
+use hdrhistogram::Histogram;
+use runtime::Runtime;
+use stage2::Errno;
+
+use crate::companion::{self, Done, Duty};
+use crate::drive::{Counts, Work};
+use crate::measurement::{Faults, OfClass, Operated};
+use crate::mix::Class;
+use crate::names::{Background, Counters};
+use crate::pace::{Latencies, histogram};
+use crate::part::Part;
+use crate::plan::{Operations, Plan};
+use crate::system::{OfThread, pin};
+use crate::vm::Vm;
+use crate::worker::Worker;
+
+/// What one thread did.
+struct Share {
+    counts: Counts,
+    faults: Faults,
+    latencies: [Option<Histogram<u64>>; Class::ALL.len()],
+    start: Instant,
+    end: Instant,
+    thread: OfThread,
+    result: Result<(), Errno>,
+}
+
+/// Runs the phase. Each thread calls `prepare` before its time begins.
+pub(crate) fn run<R: Runtime>(
+    plan: &Plan,
+    operations: &Operations,
+    vm: &Vm<R>,
+    other: Option<&Vm<R>>,
+    repeat: u32,
+    prepare: &(dyn Fn() + Sync),
+    cancel: &AtomicBool,
+) -> Result<(Operated, Vec<OfClass>), Errno> {
+    let threads = operations.threads;
+    let beside = usize::from(operations.background != Background::None);
+    let barrier = Barrier::new(threads + beside);
+    let (stop, begun) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (shares, background) = std::thread::scope(|scope| {
+        let (barrier, stop, begun) = (&barrier, &stop, &begun);
+        let background = duty(operations.background).map(|duty| {
+            scope.spawn(move || {
+                pin(threads, threads + 1);
+                prepare();
+                barrier.wait();
+                beside_them(plan, operations, duty, vm, other, stop, begun)
+            })
+        });
+        let spawn = |thread| {
+            scope.spawn(move || {
+                pin(thread, threads + beside);
+                prepare();
+                share(plan, operations, vm, repeat, cancel, thread, barrier)
+            })
+        };
+        let running: Vec<_> = (0..threads).map(spawn).collect();
+        let shares: Vec<Share> = running.into_iter().map(joined).collect();
+        stop.store(true, Ordering::Relaxed);
+        (shares, background.map(joined))
+    });
+    for share in &shares {
+        share.result?;
+    }
+    let mut classes = classes(&shares, operations);
+    if let Some(done) = background {
+        let Done { count, latency } = done?;
+        classes.push(OfClass { name: "background", count, latency });
+    }
+    Ok((together(&shares), classes))
+}
+
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn duty(background: Background) -> Option<Duty> {
+    match background {
+        Background::None => None,
+        Background::Age => Some(Duty::Age),
+        Background::DirtyLog => Some(Duty::DirtyLog),
+        Background::Memslot => Some(Duty::Memslot),
+        Background::OtherVm => Some(Duty::OtherVm),
+    }
+}
+
+fn beside_them<R: Runtime>(
+    plan: &Plan,
+    operations: &Operations,
+    duty: Duty,
+    vm: &Vm<R>,
+    other: Option<&Vm<R>>,
+    stop: &AtomicBool,
+    begun: &AtomicBool,
+) -> Result<Done, Errno> {
+    let pause = operations.background_pause_ns;
+    match other.filter(|_| duty == Duty::OtherVm) {
+        Some(other) => companion::run(&companion::other_vm(plan), duty, other, pause, stop, begun),
+        None => companion::run(plan, duty, vm, pause, stop, begun),
+    }
+}
+
+fn share<R: Runtime>(
+    plan: &Plan,
+    operations: &Operations,
+    vm: &Vm<R>,
+    repeat: u32,
+    cancel: &AtomicBool,
+    thread: usize,
+    barrier: &Barrier,
+) -> Share {
+    let part = |all| Part::new(operations.pattern, operations.locality, all, thread, operations.threads);
+    let mut work = Work {
+        touches: part(companion::touches(plan)),
+        ranges: part(plan.guest_bytes.div_ceil(plan.op_bytes)),
+        mix: operations.mix,
+        write_percent: operations.write_percent,
+        each: operations.each,
+        rate_per_s: operations.rate_per_s,
+        cancel,
+        random: Rng::with_seed(u64::from(repeat) << 32 | thread as u64),
+    };
+    let timed = plan.counters == Counters::Times || operations.rate_per_s.is_some();
+    let mut latencies = timed.then(|| Latencies::new(|class| operations.mix.has(class)));
+    let mut worker = Worker::new(plan, vm);
+    barrier.wait();
+    let before = OfThread::now();
+    let start = Instant::now();
+    let (counts, result) = work.run(&mut worker, latencies.as_mut());
+    let end = Instant::now();
+    let thread = OfThread::now().since(before);
+    let latencies = latencies.map_or_else(Default::default, Latencies::into_histograms);
+    Share { counts, faults: worker.faults, latencies, start, end, thread, result }
+}
+
+fn classes(shares: &[Share], operations: &Operations) -> Vec<OfClass> {
+    let sum = |class: Class| {
+        let mut latency = None;
+        for one in shares.iter().filter_map(|share| share.latencies[class as usize].as_ref()) {
+            latency.get_or_insert_with(histogram).add(one).expect("histograms of the same bounds");
+        }
+        let count = shares.iter().map(|share| share.counts[class as usize]).sum();
+        OfClass { name: class.name(), count, latency }
+    };
+    Class::ALL.into_iter().filter(|&class| operations.mix.has(class)).map(sum).collect()
+}
+
+fn together(shares: &[Share]) -> Operated {
+    let of = |share: &Share| share.counts.iter().sum::<u64>();
+    let start = shares.iter().map(|share| share.start).min();
+    let end = shares.iter().map(|share| share.end).max();
+    let mut faults = Faults::default();
+    for share in shares {
+        faults.add(&share.faults);
+    }
+    let rates: Vec<f64> = shares
+        .iter()
+        .map(|share| of(share) as f64 / (share.end - share.start).as_secs_f64().max(1e-9))
+        .collect();
+    Operated {
+        ops: shares.iter().map(of).sum(),
+        faults,
+        wall_ns: start.zip(end).map_or(0, |(start, end)| (end - start).as_nanos() as u64),
+        thread: shares.iter().map(|share| share.thread).reduce(OfThread::plus).unwrap_or_default(),
+        thread_ops_min: shares.iter().map(of).min().unwrap_or(0),
+        thread_ops_max: shares.iter().map(of).max().unwrap_or(0),
+        fairness: jain(&rates),
+        longest_hold_ns: None,
+    }
+}
+
+/// Jain's index of fairness: 1 where all rates are equal, 1 / n where one has all; 1 where nothing was done.
+fn jain(rates: &[f64]) -> f64 {
+    let sum: f64 = rates.iter().sum();
+    let squares: f64 = rates.iter().map(|rate| rate * rate).sum();
+    if squares == 0.0 { 1.0 } else { sum * sum / (rates.len() as f64 * squares) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::jain;
+
+    #[test]
+    fn fairness_is_one_for_equals_and_a_share_for_one_that_has_all() {
+        let near = |one: f64, other: f64| (one - other).abs() < 1e-12;
+        assert!(near(jain(&[3.0, 3.0, 3.0]), 1.0));
+        assert!(near(jain(&[5.0, 0.0, 0.0, 0.0]), 0.25));
+        assert!(near(jain(&[0.0, 0.0]), 1.0));
+    }
+}

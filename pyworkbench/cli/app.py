@@ -2,7 +2,7 @@
 
 import typer
 
-from pyworkbench.cli import capture, explore, report, sweep
+from pyworkbench.cli import analysis, capture, explore, report, sweep
 
 app = typer.Typer(
     help="A workbench for KVM/arm64 stage-2 teardown.",
@@ -17,5 +17,5 @@ def workbench() -> None:
     """A workbench for KVM/arm64 stage-2 teardown."""
 
 
-for topic in (capture, explore, sweep, report):
+for topic in (capture, explore, sweep, analysis, report):
     app.add_typer(topic.commands)

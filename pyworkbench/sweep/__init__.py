@@ -8,6 +8,7 @@ lock.
 """
 
 from pyworkbench.sweep.compact import compact
+from pyworkbench.sweep.effects import under_every_pattern
 from pyworkbench.sweep.exploring import executor_named
 from pyworkbench.sweep.load import load
 from pyworkbench.sweep.plan import Plan, plan
@@ -36,4 +37,5 @@ __all__ = [
     "size_text",
     "spec_of",
     "sweep",
+    "under_every_pattern",
 ]

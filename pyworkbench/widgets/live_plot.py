@@ -63,7 +63,8 @@ def live_svg(rows: pd.DataFrame, x: str, y: str, planned: Sequence[Any] = ()) ->
     )
     if rows.empty:
         parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT / 2}" text-anchor="middle">no measurement yet</text>')
-    parts += _lines(rows, x, y, place, lambda value: height(value / scale))
+    else:
+        parts += _lines(rows, x, y, place, lambda value: height(value / scale))
     said = escape(f"{label} against {_name(x)}, {len(rows)} measurements so far")
     return f'<svg class="pwb-live" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{said}">{"".join(parts)}</svg>'
 

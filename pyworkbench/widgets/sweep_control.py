@@ -8,6 +8,7 @@ widget, whatever cell runs meanwhile.
 
 from __future__ import annotations
 
+import json
 import threading
 from html import escape
 from pathlib import Path
@@ -36,6 +37,7 @@ LOOK_S = 0.4
 """How long the thread rests between two looks."""
 FIRST = ("threads", "lock", "walk", "guest", "pattern", "repeats")
 UNDONE = {"interrupted", "killed", "failed"}
+_STYLES = {"done": "success", "failed": "danger", "killed": "danger", "interrupted": "warning"}
 
 
 class SweepControl(ipywidgets.VBox):
@@ -218,9 +220,7 @@ class SweepControl(ipywidgets.VBox):
             return
         done = found.reused + found.measured if found.running else found.done
         self.bar.value = done / found.planned if found.planned else 0
-        self.bar.bar_style = {"done": "success", "failed": "danger", "killed": "danger", "interrupted": "warning"}.get(
-            state, "info"
-        )
+        self.bar.bar_style = "danger" if found.failed or found.crashed else _STYLES.get(state, "info")
         wrong = f"<div>last error: {escape(found.last_error)}</div>" if found.last_error else ""
         self.status.value = f'<div class="pwb-status" data-state="{state}">{escape(str(found))}{wrong}</div>'
 
@@ -245,7 +245,9 @@ class SweepControl(ipywidgets.VBox):
     def _draw(self) -> None:
         planned = self.planned.planned if self.planned else None
         rows = self._rows.frame(planned.keys if planned else None)
-        self.plot.value = live_svg(rows, self._against, self._figure)
+        points = map(json.loads, planned.points if planned else ())
+        values = {point[self._against] for point in points} - {None}
+        self.plot.value = live_svg(rows, self._against, self._figure, sorted(values))
 
     def _show_problem(self, text: str) -> None:
         self.problem.value = f'<div class="pwb-problem">{escape(text)}</div>'

@@ -108,13 +108,14 @@ class SweepForm(ipywidgets.VBox):
         if hint is None:
             control = Choices(words, several=several)
         else:
-            control = ipywidgets.Text(continuous_update=False, layout={"width": "220px"})
+            control = ipywidgets.Text(continuous_update=False, layout={"flex": "0 0 224px"})
         if several:
             self._lists.add(name)
         self.fields[name] = control
         about = escape(schema["description"].removeprefix("explore: ")) + (f" <i>{escape(hint)}</i>" if hint else "")
-        label = ipywidgets.HTML(f"<code>{name}</code>", layout={"width": "110px"})
-        return ipywidgets.HBox([label, control, ipywidgets.HTML(f'<span class="pwb-hint">{about}</span>')])
+        label = ipywidgets.HTML(f"<code>{name}</code>", layout={"flex": "0 0 116px"})
+        hint_beside = ipywidgets.HTML(f'<span class="pwb-hint">{about}</span>', layout={"flex": "1 1 200px"})
+        return ipywidgets.HBox([label, control, hint_beside])
 
 
 class Choices(ipywidgets.HBox):
@@ -133,7 +134,7 @@ class Choices(ipywidgets.HBox):
     def __init__(self, words: Sequence[str], *, several: bool) -> None:
         self._several = several
         self._buttons = {word: ipywidgets.ToggleButton(description=word, layout={"width": "auto"}) for word in words}
-        super().__init__(list(self._buttons.values()), layout={"flex_flow": "row wrap"})
+        super().__init__(list(self._buttons.values()), layout={"flex_flow": "row wrap", "flex": "0 1 auto", "max_width": "55%"})
         for button in self._buttons.values():
             button.observe(self._pressed, "value")
         self.observe(self._show, "value")

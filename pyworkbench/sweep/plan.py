@@ -115,7 +115,9 @@ def _measured_axes(spec: SweepSpec) -> list[Axis]:
     def unless(word: str) -> Callable[[Any], Any]:
         return lambda given: None if given == word else given
 
-    steps = {"whole": None, "kernel": 0}
+    def size_unless(word: str, **words: int) -> Callable[[str], int | None]:
+        return lambda given: None if given == word else words[given] if given in words else size_bytes(given)
+
     return [
         axis("threads"),
         axis("lock"),
@@ -125,19 +127,23 @@ def _measured_axes(spec: SweepSpec) -> list[Axis]:
         _geometry_axis(spec),
         axis("ipa_bits"),
         axis("guest", "guest_bytes", size_bytes),
+        axis("touch", "touch_bytes", size_unless("leaf")),
         axis("pattern"),
         axis("locality"),
         axis("sparsity"),
         axis("populate"),
         axis("mix"),
         axis("ops_per_thread", value=unless("pass")),
-        axis("op", "op_bytes", size_bytes),
+        axis("op", "op_bytes", size_unless("auto")),
+        axis("write_percent"),
+        axis("logging", value=unless("auto")),
         axis("rate_per_s", value=unless("closed")),
         axis("background"),
+        axis("background_pause_ns"),
         axis("delay_ns"),
         axis("delay_site", value=unless("none")),
         axis("teardown"),
-        axis("step", "step_bytes", lambda given: steps[given] if given in steps else size_bytes(given)),
+        axis("step", "step_bytes", size_unless("whole", kernel=0)),
         axis("place"),
         axis("breaks"),
         axis("free"),

@@ -1,8 +1,9 @@
 """Sweeps after KVM's selftests: what each of them does to a stage-2 table, in the fields of a sweep.
 
 A preset is a set of defaults; a field that is given goes before it. What the selftests' options are here: `-v` is
-`threads`, `-b` (memory of one vCPU) is `guest` over `threads`, `-o` is `pattern = "overlapping"`, `-s` with huge
-pages is `leaf = "block"`, `-r` (random order) is `locality = "random"`, and `-i` (iterations) is `repeats`.
+`threads`, `-b` (memory of one vCPU) is `guest` over `threads`, `-o` is `pattern = "overlapping"`, `-s` with huge pages
+is `leaf = "block"`, `-w` is `write_percent`, `-r` (random order) is `locality = "random"`, `-d` (pause) is
+`background_pause_ns`, and `-i` (iterations) is `repeats`. A vCPU is a thread; its guest's instructions take no time.
 """
 
 from __future__ import annotations
@@ -10,49 +11,27 @@ from __future__ import annotations
 from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Every vCPU reads its memory once, all of it not present.
-    "demand_paging": {
-        "threads": [1, 2, 4],
-        "guest": ["1G"],
-        "populate": ["none"],
-        "mix": ["fault"],
-        "pattern": ["disjoint"],
-    },
-    # Memory is populated, logging write-protects it, every vCPU writes to all of it while the log is read and cleared.
+    # Every vCPU goes over its memory once, all of it not present.
+    "demand_paging": {"guest": ["1G"], "populate": ["none"], "mix": ["fault"]},
+    # Memory was populated and write-protected by dirty logging; every vCPU writes to all of it.
     "dirty_log_perf": {
-        "threads": [1, 2, 4],
         "guest": ["1G"],
         "populate": ["all"],
         "mix": ["fault"],
-        "pattern": ["disjoint"],
-        "background": ["dirty-log"],
+        "logging": [True],
+        "write_percent": [100],
     },
-    # Memory is populated and marked idle, then every vCPU accesses it, and finds its pages old.
-    "access_tracking_perf": {
-        "threads": [1, 2, 4],
-        "guest": ["1G"],
-        "populate": ["written"],
-        "mix": ["fault"],
-        "pattern": ["disjoint"],
-        "background": ["age"],
-    },
-    # Memslots come and go while vCPUs fault.
+    # Memory was populated and marked idle; every vCPU accesses it, and finds its pages old.
+    "access_tracking_perf": {"guest": ["1G"], "populate": ["old"], "mix": ["fault"]},
+    # A memslot beside the guest's memory comes and goes while vCPUs fault.
     "memslot_modification_stress": {
-        "threads": [1, 2, 4],
         "guest": ["1G"],
         "populate": ["none"],
         "mix": ["fault"],
-        "pattern": ["disjoint"],
         "background": ["memslot"],
+        "background_pause_ns": [0],
     },
-    # All of a big guest is faulted in by many vCPUs, and the process leaves without closing anything.
-    "mmu_stress": {
-        "threads": [4],
-        "guest": ["4G"],
-        "populate": ["none"],
-        "mix": ["fault"],
-        "pattern": ["disjoint"],
-        "teardown": ["exit-first"],
-    },
+    # All of a bigger guest is written to by many vCPUs at once, and the process leaves without closing anything.
+    "mmu_stress": {"guest": ["4G"], "populate": ["none"], "mix": ["fault"], "teardown": ["exit-first"]},
 }
 """The fields that each preset fills."""

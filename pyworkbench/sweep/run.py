@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     import numpy as np
+    import pyarrow as pa
 
+    from pyworkbench.sweep.measuring import Measured
     from pyworkbench.sweep.plan import Plan
     from pyworkbench.sweep.result import SweepResult
 
@@ -193,7 +195,7 @@ class _Session:
         warm: set[int] = set()
         with self._store.open_log() as log, Worker(log=log, inherit=machine, fresh=fresh_process) as worker:
 
-            def measure(at: int, repeat: int, run: int) -> Any:
+            def measure(at: int, repeat: int, run: int) -> Measured:
                 return worker.measure(points[at], repeat, run, timeout_s=spec.timeout_s, waiting=self._show_status)
 
             for at, repeat in self._work:
@@ -202,10 +204,17 @@ class _Session:
                     # A point that does not survive its warm-up is measured all the same: its row says what happens.
                     all(measure(at, repeat, self._run).status == "ok" for _ in range(spec.warmup))
                 measured = measure(at, repeat, self._run)
-                row = measured.row or row_without_figures(
-                    "measure", points[at], run=self._run, repeat=repeat, status=measured.status, error=measured.error
-                )
-                self._took(keys[at], row, measured.status, measured.error)
+                self._took(keys[at], *self._row(measured, points[at], repeat))
+
+    def _row(self, measured: Measured, point: str, repeat: int) -> tuple[pa.Table | dict[str, Any], str, str | None]:
+        """The row of a measurement, its status and its error: the core's own, or what is known without one."""
+        import pyarrow as pa  # noqa: PLC0415 (see _frames)
+
+        if measured.row is not None:
+            row = pa.ipc.open_stream(measured.row).read_all()
+            return row, row["status"][0].as_py(), row["error"][0].as_py()
+        known = {"run": self._run, "repeat": repeat, "status": measured.status, "error": measured.error}
+        return row_without_figures("measure", point, **known), measured.status, measured.error
 
     def _explore(self, executor: Executor | None) -> None:
         self._began = time.monotonic()
@@ -218,7 +227,7 @@ class _Session:
             known = row_without_figures("explore", points[at], run=self._run, repeat=0) | row
             self._took(keys[at], known, row["status"], row["error"])
 
-    def _took(self, key: str, row: bytes | dict[str, Any], status: str, error: str | None) -> None:
+    def _took(self, key: str, row: pa.Table | dict[str, Any], status: str, error: str | None) -> None:
         """A measurement is over."""
         self._run += 1
         now = self._status

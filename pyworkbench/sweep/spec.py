@@ -151,23 +151,36 @@ class SweepSpec(BaseModel):
     sparsity: Many[Annotated[int, Field(ge=1)]] = Field(
         default=[1], description="One leaf of each so many is touched; 1 is dense."
     )
-    populate: Many[Literal["none", "all", "written"]] = Field(
-        default=["none"], description="What the table holds before the clock starts."
+    touch: Many[Annotated[str, _size_or("leaf")]] = Field(
+        default=["leaf"], description="What touches are apart: leaf, or a size below it."
+    )
+    populate: Many[Literal["none", "all", "written", "old"]] = Field(
+        default=["none"],
+        description="The table before the clock starts; all: write-protected, written: writable, old: writable and aged.",
     )
     mix: Many[str] = Field(
         default=["fault"], description="Weights of operations, such as fault=90 age=5 wrprotect=5; unmap and split too."
     )
-    ops_per_thread: Many[Annotated[int, Field(ge=1)] | Literal["pass"]] = Field(
-        default=["pass"], description="Operations of each thread; pass: once over its slice."
+    write_percent: Many[Annotated[int, Field(ge=0, le=100)]] = Field(
+        default=[100], description="How many of 100 touches write; the others read."
     )
-    op: Many[Annotated[str, _size_or()]] = Field(
-        default=["2M"], description="The range of one age, wrprotect, unmap or split operation."
+    logging: Many[bool | Literal["auto"]] = Field(
+        default=["auto"], description="Whether dirty logging is on; auto: where something needs it."
+    )
+    ops_per_thread: Many[Annotated[int, Field(ge=0)] | Literal["pass"]] = Field(
+        default=["pass"], description="Operations of each thread; pass: once over its slice; 0: the teardown alone."
+    )
+    op: Many[Annotated[str, _size_or("auto")]] = Field(
+        default=["auto"], description="The range of one age, wrprotect, unmap or split operation; auto: 2M."
     )
     rate_per_s: Many[Annotated[float, Field(gt=0)] | Literal["closed"]] = Field(
         default=["closed"], description="Paced arrivals a thread; closed: the next operation when one is done."
     )
     background: Many[Literal["none", "age", "dirty-log", "memslot", "other-vm"]] = Field(
         default=["none"], description="What one more thread does meanwhile."
+    )
+    background_pause_ns: Many[Annotated[int, Field(ge=0)]] = Field(
+        default=[0], description="How long that thread rests between two of its operations."
     )
     delay_ns: Many[Annotated[int, Field(ge=0)]] = Field(
         default=[0], description="How much longer the critical section of delay_site is made."

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import pyarrow as pa
+
     from pyworkbench.sweep.spec import SweepSpec
 
 FORMAT = 1
@@ -150,8 +152,8 @@ class Store:
         """The log, to be appended to."""
         return (self.directory / "log").open("ab", buffering=0)
 
-    def append(self, key: str, row: bytes | dict[str, Any]) -> bool:
-        """Takes a row, as an Arrow stream or as values; says whether it wrote a segment."""
+    def append(self, key: str, row: pa.Table | dict[str, Any]) -> bool:
+        """Takes a row, as the core gives it or as values; says whether it wrote a segment."""
         if not self._buffer:
             self._since = time.monotonic()
         self._buffer.append((key, row, datetime.now(UTC)))
@@ -183,16 +185,14 @@ class Store:
         self._next += 1
         return len(taken)
 
-    def _table(self, taken: list[tuple[str, bytes | dict[str, Any], datetime]]) -> Any:
+    def _table(self, taken: list[tuple[str, pa.Table | dict[str, Any], datetime]]) -> pa.Table:
         """The rows as one table with all of the store's columns."""
         import pyarrow as pa  # noqa: PLC0415 (see _frames)
 
         schema = store_schema(self.kind)
         of_core = pa.schema(list(schema)[:-4])
         rows = [
-            pa.ipc.open_stream(row).read_all().cast(of_core)
-            if isinstance(row, bytes)
-            else pa.Table.from_pylist([row], schema=of_core)
+            pa.Table.from_pylist([row], schema=of_core) if isinstance(row, dict) else row.cast(of_core)
             for _, row, _ in taken
         ]
         count = len(taken)
@@ -217,7 +217,7 @@ def segment_metadata(kind: str) -> dict[bytes, bytes]:
     }
 
 
-def write_parquet(table: Any, file: Path) -> None:
+def write_parquet(table: pa.Table, file: Path) -> None:
     """Writes rows with checksums; names as dictionaries."""
     import pyarrow.parquet as pq  # noqa: PLC0415 (see _frames)
 

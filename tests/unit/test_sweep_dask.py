@@ -31,7 +31,7 @@ def test_a_dask_cluster_answers_as_threads_do(tmp_path: Path) -> None:
             again = sweep(out=tmp_path / "again", executor=named, **EXPLORED)
     assert result.status.measured == again.status.measured == 2 + 2 * 3
     told = ["key", "verdict", "kinds", "executions", "schedule"]
-    frames = [load(tmp_path / name)[told].sort_values("key").astype(str) for name in ("local", "dask", "again")]
+    frames = [load(tmp_path / name)[told].astype(str).sort_values("key") for name in ("local", "dask", "again")]
     for frame in frames[1:]:
         assert frame.to_numpy().tolist() == frames[0].to_numpy().tolist()
 
@@ -45,7 +45,10 @@ def test_timed_points_refuse_an_executor_and_say_why() -> None:
 
 
 def test_an_unknown_executor_is_named() -> None:
-    with pytest.raises(InputError, match="executor 'ray': local, dask, or a scheduler's address"), executor_named("ray"):
+    with (
+        pytest.raises(InputError, match="executor 'ray': local, dask, or a scheduler's address"),
+        executor_named("ray"),
+    ):
         pass
 
 

@@ -34,7 +34,10 @@ from pyworkbench.sweep.presets import PRESETS
         ({"repeats": 0}, "repeats 0: it should be"),
         ({"preset": "demand-paging"}, "preset 'demand-paging': .*did you mean 'demand_paging'?"),
         ({"executions": 3}, "executions is a field of kind 'explore', and this sweep is of kind 'measure'"),
-        ({"kind": "explore", "threads": 1}, "threads is a field of kind 'measure', and this sweep is of kind 'explore'"),
+        (
+            {"kind": "explore", "threads": 1},
+            "threads is a field of kind 'measure', and this sweep is of kind 'explore'",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value(fields: dict[str, Any], message: str) -> None:
@@ -79,7 +82,7 @@ def test_what_is_wrong_in_a_file_is_said_with_the_file(tmp_path: Path) -> None:
     file.write_text("threads = [1, 2]\nwalk = shared\n")
     with pytest.raises(InputError, match=r"spec\.toml: no TOML: .*line 2"):
         read_spec(file)
-    file.write_text('thread = 1\n')
+    file.write_text("thread = 1\n")
     with pytest.raises(InputError, match=r"spec\.toml: thread is no field of a sweep: did you mean threads"):
         read_spec(file)
 
@@ -99,7 +102,13 @@ def test_a_preset_is_a_sweep_and_given_fields_go_before_it(preset: Any) -> None:
 
 
 def test_sizes_have_units() -> None:
-    assert [size_text(size_bytes(text)) for text in ("4K", "2M", "1G", "3T", "1025")] == ["4K", "2M", "1G", "3T", "1025"]
+    assert [size_text(size_bytes(text)) for text in ("4K", "2M", "1G", "3T", "1025")] == [
+        "4K",
+        "2M",
+        "1G",
+        "3T",
+        "1025",
+    ]
     for text in ("", "K", "4k", "-4K", "0M", "1.5G", "4KB"):
         with pytest.raises(InputError, match="size"):
             size_bytes(text)

@@ -45,7 +45,13 @@ def test_a_store_is_written_in_segments_with_a_manifest_and_a_status(tmp_path: P
     assert {"cpu", "kernel", "build_id", "steal_s"} <= set(manifest["sessions"][0]["environment"])
     assert (result.status.state, result.status.done, result.status.planned) == ("done", 8, 8)
     assert len(result.rows) == 8
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["lock", "log", "manifest.json", "segments", "status.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "lock",
+        "log",
+        "manifest.json",
+        "segments",
+        "status.json",
+    ]
 
 
 def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
@@ -277,7 +283,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk that is full after some segments."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=640k", "tmpfs", disk], capture_output=True, check=False)  # noqa: S607
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=640k", "tmpfs", disk], capture_output=True, check=False
+    )  # noqa: S607
     if mounted.returncode:
         pytest.skip("may not mount a small disk here")
     yield disk

@@ -8,7 +8,9 @@ use runtime::{Runtime, site};
 use stage2::{Env, Errno, NoLog, WalkerKind};
 
 use crate::drive::Operate;
-use crate::names::Counters;
+use crate::measurement::OfClass;
+use crate::mix::Class;
+use crate::names::{Background, Counters, During};
 use crate::pace::histogram;
 use crate::plan::Plan;
 use crate::vm::Vm;
@@ -30,33 +32,85 @@ pub(crate) enum Duty {
     OtherVm,
 }
 
+impl Duty {
+    pub(crate) fn in_background(background: Background) -> Option<Self> {
+        match background {
+            Background::None => None,
+            Background::Age => Some(Self::Age),
+            Background::DirtyLog => Some(Self::DirtyLog),
+            Background::Memslot => Some(Self::Memslot),
+            Background::OtherVm => Some(Self::OtherVm),
+        }
+    }
+
+    pub(crate) fn during_teardown(during: During) -> Option<Self> {
+        match during {
+            During::None => None,
+            During::Faults => Some(Self::OtherVm),
+            During::Age => Some(Self::Age),
+            During::DirtyLog => Some(Self::DirtyLog),
+        }
+    }
+}
+
 /// What it did.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Done {
-    pub(crate) count: u64,
-    pub(crate) latency: Option<Histogram<u64>>,
+    count: u64,
+    latency: Option<Histogram<u64>>,
 }
 
-/// Does `duty` until `stop`, with a pause after each operation.
+impl Done {
+    /// As a class of operations of that name.
+    pub(crate) fn class(self, name: &'static str) -> OfClass {
+        OfClass { name, count: self.count, latency: self.latency }
+    }
+}
+
+/// When the thread is to stop, and whether it has begun.
+#[derive(Default)]
+pub(crate) struct Signals {
+    pub(crate) stop: AtomicBool,
+    begun: AtomicBool,
+}
+
+impl Signals {
+    /// Waits until the thread has done its first operation.
+    pub(crate) fn wait_for_begin(&self) {
+        while !self.begun.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Does `duty` until it is told to stop, on `vm` or, where the duty is another VM's, on that one.
 pub(crate) fn run<R: Runtime>(
     plan: &Plan,
     duty: Duty,
     vm: &Vm<R>,
-    pause_ns: u64,
-    stop: &AtomicBool,
-    begun: &AtomicBool,
+    other: Option<&Vm<R>>,
+    signals: &Signals,
 ) -> Result<Done, Errno> {
+    let done = match other.filter(|_| duty == Duty::OtherVm) {
+        Some(other) => repeat(&other_vm(plan), duty, other, signals),
+        None => repeat(plan, duty, vm, signals),
+    };
+    signals.begun.store(true, Ordering::Release); // nobody waits for one that failed
+    done
+}
+
+fn repeat<R: Runtime>(plan: &Plan, duty: Duty, vm: &Vm<R>, signals: &Signals) -> Result<Done, Errno> {
     let mut worker = Worker::new(plan, vm);
     let clock = (plan.counters == Counters::Times).then(quanta::Clock::new);
     let mut done = Done { count: 0, latency: clock.as_ref().map(|_| histogram()) };
     let touches = touches(plan);
     let ranges = plan.guest_bytes.div_ceil(plan.op_bytes);
     let mut place = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while !signals.stop.load(Ordering::Relaxed) {
         let start = clock.as_ref().map(quanta::Clock::raw);
         match duty {
-            Duty::Age => worker.range(crate::mix::Class::Age, place % ranges)?,
-            Duty::DirtyLog => worker.range(crate::mix::Class::Wrprotect, place % ranges)?,
+            Duty::Age => worker.range(Class::Age, place % ranges)?,
+            Duty::DirtyLog => worker.range(Class::Wrprotect, place % ranges)?,
             Duty::Memslot => worker.flush_slot(plan.guest_bytes, plan.op_bytes)?,
             Duty::OtherVm => worker.touch(place % touches, true)?,
         }
@@ -65,21 +119,20 @@ pub(crate) fn run<R: Runtime>(
         }
         place += 1;
         done.count += 1;
-        begun.store(true, Ordering::Release);
+        signals.begun.store(true, Ordering::Release);
         if duty == Duty::OtherVm && place % touches == 0 {
             let _held = R::write(&vm.mmu_lock, site!("kvm_unmap_gfn_range"));
             vm.table.unmap_by(WalkerKind::Fast, &mut Env::new(NoLog), 0, plan.guest_bytes)?;
         }
-        if pause_ns > 0 {
-            std::thread::sleep(Duration::from_nanos(pause_ns));
+        if plan.background_pause_ns > 0 {
+            std::thread::sleep(Duration::from_nanos(plan.background_pause_ns));
         }
     }
-    begun.store(true, Ordering::Release);
     Ok(done)
 }
 
 /// The plan of the other VM: the same kind of table, and a small guest.
-pub(crate) fn other_vm(plan: &Plan) -> Plan {
+fn other_vm(plan: &Plan) -> Plan {
     let guest_bytes = plan.guest_bytes.min(OTHER_GUEST.max(plan.leaf_bytes));
     let sparsity = plan.sparsity.min(guest_bytes / plan.touch_bytes);
     Plan { guest_bytes, sparsity, op_bytes: plan.op_bytes.min(guest_bytes), ..plan.clone() }

@@ -121,3 +121,62 @@ fn drawn(mix: &Mix, mut number: u32) -> Class {
     }
     unreachable!("the number is below the sum of the weights")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::names::{Locality, Pattern};
+
+    /// Takes 20 ms for its first operation, and nothing for the others.
+    struct Stalls {
+        turn: u64,
+    }
+
+    impl Operate for Stalls {
+        type Error = Infallible;
+
+        fn touch(&mut self, _: u64, _: bool) -> Result<(), Infallible> {
+            if self.turn == 0 {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            self.turn += 1;
+            Ok(())
+        }
+
+        fn range(&mut self, _: Class, _: u64) -> Result<(), Infallible> {
+            unreachable!("the mix has no ranges")
+        }
+    }
+
+    fn slow_ones(rate_per_s: Option<f64>) -> u64 {
+        let part = || Part::new(Pattern::Disjoint, Locality::Sequential, 100, 0, 1);
+        let cancel = AtomicBool::new(false);
+        let mut work = Work {
+            touches: part(),
+            ranges: part(),
+            mix: Mix::default(),
+            write_percent: 100,
+            each: Some(30),
+            rate_per_s,
+            cancel: &cancel,
+            random: Rng::with_seed(1),
+        };
+        let mut latencies = Latencies::new(|class| class == Class::Fault);
+        let (counts, result) = work.run(&mut Stalls { turn: 0 }, Some(&mut latencies));
+        assert!(result.is_ok());
+        assert_eq!(counts[Class::Fault as usize], 30);
+        let [latency, ..] = latencies.into_histograms();
+        let latency = latency.expect("faults were recorded");
+        assert_eq!(latency.len(), 30);
+        latency.count_between(5_000_000, u64::MAX)
+    }
+
+    /// At one a millisecond, those of the first 15 ms were to be over 5 ms before the stall ended.
+    #[test]
+    fn whoever_had_to_wait_for_a_slow_operation_was_slow_too() {
+        assert!(slow_ones(Some(1000.0)) >= 15);
+    }
+}

@@ -16,6 +16,7 @@ mod companion;
 mod drive;
 mod error;
 mod field;
+mod hardware;
 mod measurement;
 mod mix;
 mod names;
@@ -35,9 +36,7 @@ mod worker;
 pub use error::MeasureError;
 pub use measurement::{Faults, Measurement, OfClass, Operated, TornDown};
 pub use mix::{Class, Mix};
-pub use names::{
-    Background, Cache, Counters, During, Ending, Free, Locality, LockName, Pattern, Place, Populate,
-};
+pub use names::{Background, Cache, Counters, During, Ending, Free, Locality, Pattern, Place, Populate};
 pub use plan::{LifeCycleTeardown, Operations, Plan, TableTeardown, Teardown};
 pub use point::Point;
 pub use rows::{MEASUREMENT, row, schema, to_ipc};

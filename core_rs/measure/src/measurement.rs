@@ -22,6 +22,16 @@ pub struct Measurement {
     pub table_bytes: u64,
 }
 
+impl Measurement {
+    /// What the system says of all threads that were timed: those that operated and the one that tore down.
+    pub fn thread(&self) -> OfThread {
+        match &self.operations {
+            Some(operated) => operated.thread.plus(self.teardown.thread),
+            None => self.teardown.thread,
+        }
+    }
+}
+
 /// What the threads did together in the phase of operations.
 #[derive(Clone, Debug, Default)]
 pub struct Operated {
@@ -84,6 +94,8 @@ pub struct TornDown {
     pub longest_hold_ns: Option<u64>,
     /// Its longest stretch without a point at which the scheduler may run; waiting for a spinning lock is part of it.
     pub unresched_ns: Option<u64>,
+    /// What the system says of the thread that did it.
+    pub thread: OfThread,
 }
 
 /// One class of operations.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use runtime::native::LockKind;
 use stage2::{Granule, Walk, WalkerKind};
 
 use crate::error::MeasureError;
@@ -75,26 +76,16 @@ named!(Walk, "walk", Self::Shared => "shared", Self::Exclusive => "exclusive");
 named!(WalkerKind, "walker", Self::Upstream => "upstream", Self::Fast => "fast");
 named!(Granule, "granule", Self::K4 => "4K", Self::K16 => "16K", Self::K64 => "64K");
 
-words!(
-    /// The lock that plays `mmu_lock`.
-    LockName, "lock", {
-        /// Fair, queued, as the kernel's.
-        Qrwlock => "qrwlock",
-        /// `parking_lot`'s: spins a little, then parks.
-        ParkingLot => "parking_lot",
-        /// The standard library's.
-        Std => "std",
-        /// A ticket spin lock: readers exclude each other too.
-        Ticket => "ticket",
-        /// A queue of spinning waiters, each on its own line; readers exclude each other too.
-        Mcs => "mcs",
-        /// A mutex: readers exclude each other too.
-        Mutex => "mutex",
-        /// A reader-writer lock for each range of IPA space.
-        Range => "range",
-        /// Readers touch a line of their own, the writer waits for a grace period.
-        BigReader => "big_reader",
-    }
+named!(
+    LockKind, "lock",
+    Self::Qrwlock => "qrwlock",
+    Self::ParkingLot => "parking_lot",
+    Self::Std => "std",
+    Self::Ticket => "ticket",
+    Self::Mcs => "mcs",
+    Self::Mutex => "mutex",
+    Self::Range => "range",
+    Self::BigReader => "big_reader",
 );
 words!(
     /// What the lock records.

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use runtime::Runtime;
 use stage2::Errno;
 
-use crate::companion::{self, Done, Duty};
+use crate::companion::{self, Duty, Signals};
 use crate::drive::{Counts, Work};
 use crate::measurement::{Faults, OfClass, Operated};
 use crate::mix::Class;
@@ -17,7 +17,7 @@ use crate::names::{Background, Counters};
 use crate::pace::{Latencies, histogram};
 use crate::part::Part;
 use crate::plan::{Operations, Plan};
-use crate::system::{OfThread, pin};
+use crate::system::{HardwareCounters, OfThread, pin};
 use crate::vm::Vm;
 use crate::worker::Worker;
 
@@ -45,15 +45,15 @@ pub(crate) fn run<R: Runtime>(
     let threads = operations.threads;
     let beside = usize::from(operations.background != Background::None);
     let barrier = Barrier::new(threads + beside);
-    let (stop, begun) = (AtomicBool::new(false), AtomicBool::new(false));
+    let signals = Signals::default();
     let (shares, background) = std::thread::scope(|scope| {
-        let (barrier, stop, begun) = (&barrier, &stop, &begun);
-        let background = duty(operations.background).map(|duty| {
+        let (barrier, signals) = (&barrier, &signals);
+        let background = Duty::in_background(operations.background).map(|duty| {
             scope.spawn(move || {
                 pin(threads, threads + 1);
                 prepare();
                 barrier.wait();
-                beside_them(plan, operations, duty, vm, other, stop, begun)
+                companion::run(plan, duty, vm, other, signals)
             })
         });
         let spawn = |thread| {
@@ -65,7 +65,7 @@ pub(crate) fn run<R: Runtime>(
         };
         let running: Vec<_> = (0..threads).map(spawn).collect();
         let shares: Vec<Share> = running.into_iter().map(joined).collect();
-        stop.store(true, Ordering::Relaxed);
+        signals.stop.store(true, Ordering::Relaxed);
         (shares, background.map(joined))
     });
     for share in &shares {
@@ -73,40 +73,14 @@ pub(crate) fn run<R: Runtime>(
     }
     let mut classes = classes(&shares, operations);
     if let Some(done) = background {
-        let Done { count, latency } = done?;
-        classes.push(OfClass { name: "background", count, latency });
+        classes.push(done?.class("background"));
     }
     Ok((together(&shares), classes))
 }
 
-fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+/// What a thread answered; its panic goes on here.
+pub(crate) fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-fn duty(background: Background) -> Option<Duty> {
-    match background {
-        Background::None => None,
-        Background::Age => Some(Duty::Age),
-        Background::DirtyLog => Some(Duty::DirtyLog),
-        Background::Memslot => Some(Duty::Memslot),
-        Background::OtherVm => Some(Duty::OtherVm),
-    }
-}
-
-fn beside_them<R: Runtime>(
-    plan: &Plan,
-    operations: &Operations,
-    duty: Duty,
-    vm: &Vm<R>,
-    other: Option<&Vm<R>>,
-    stop: &AtomicBool,
-    begun: &AtomicBool,
-) -> Result<Done, Errno> {
-    let pause = operations.background_pause_ns;
-    match other.filter(|_| duty == Duty::OtherVm) {
-        Some(other) => companion::run(&companion::other_vm(plan), duty, other, pause, stop, begun),
-        None => companion::run(plan, duty, vm, pause, stop, begun),
-    }
 }
 
 fn share<R: Runtime>(
@@ -132,12 +106,13 @@ fn share<R: Runtime>(
     let timed = plan.counters == Counters::Times || operations.rate_per_s.is_some();
     let mut latencies = timed.then(|| Latencies::new(|class| operations.mix.has(class)));
     let mut worker = Worker::new(plan, vm);
+    let mut hardware = HardwareCounters::of_this_thread();
     barrier.wait();
-    let before = OfThread::now();
+    let before = OfThread::now(&mut hardware);
     let start = Instant::now();
     let (counts, result) = work.run(&mut worker, latencies.as_mut());
     let end = Instant::now();
-    let thread = OfThread::now().since(before);
+    let thread = OfThread::now(&mut hardware).since(before);
     let latencies = latencies.map_or_else(Default::default, Latencies::into_histograms);
     Share { counts, faults: worker.faults, latencies, start, end, thread, result }
 }

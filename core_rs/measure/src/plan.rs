@@ -1,12 +1,11 @@
 //! What a point means: defaults filled in, what has no effect taken out, everything checked.
 
+use runtime::native::LockKind;
 use stage2::{Config, Geometry, Granule, LAST_LEVEL, Walk, WalkerKind};
 
 use crate::error::MeasureError;
 use crate::mix::{Class, Mix};
-use crate::names::{
-    Background, Cache, Counters, During, Ending, Free, Locality, LockName, Pattern, Place, Populate,
-};
+use crate::names::{Background, Cache, Counters, During, Ending, Free, Locality, Pattern, Place, Populate};
 use crate::point::Point;
 use crate::populate::pages_needed;
 
@@ -23,7 +22,7 @@ pub struct Plan {
     /// The table.
     pub config: Config,
     /// The lock that plays `mmu_lock`.
-    pub lock: LockName,
+    pub lock: LockKind,
     /// What is recorded.
     pub counters: Counters,
     /// How faults take the lock and walk.
@@ -46,6 +45,8 @@ pub struct Plan {
     pub ending: Teardown,
     /// The range of an operation that is no fault.
     pub op_bytes: u64,
+    /// How long the thread beside the others rests between two of its operations.
+    pub background_pause_ns: u64,
 }
 
 /// The phase of operations.
@@ -69,8 +70,6 @@ pub struct Operations {
     pub rate_per_s: Option<f64>,
     /// What one more thread does meanwhile.
     pub background: Background,
-    /// How long it rests between two of its operations.
-    pub background_pause_ns: u64,
 }
 
 /// How a VM ends.
@@ -146,7 +145,7 @@ impl Point {
         let plan = Plan {
             point: Self::default(),
             config,
-            lock: self.lock.unwrap_or(LockName::Qrwlock),
+            lock: self.lock.unwrap_or(LockKind::Qrwlock),
             counters: self.counters.unwrap_or(Counters::Times),
             walk: self.walk.unwrap_or(Walk::Shared),
             guest_bytes,
@@ -158,6 +157,7 @@ impl Point {
             operations: self.operations()?,
             ending,
             op_bytes: self.op_range(&geometry, guest_bytes)?,
+            background_pause_ns: self.pause()?,
         };
         if plan.background() == Background::Memslot && guest_bytes + plan.op_bytes > 1 << geometry.ipa_bits()
         {
@@ -204,6 +204,18 @@ impl Point {
             return Err(MeasureError::number("op_bytes", op, right));
         }
         Ok(op)
+    }
+
+    fn pause(&self) -> Result<u64, MeasureError> {
+        let pause = self.background_pause_ns.unwrap_or(0);
+        if pause > MAX_PAUSE_NS {
+            return Err(MeasureError::number(
+                "background_pause_ns",
+                pause,
+                format!("at most {MAX_PAUSE_NS}"),
+            ));
+        }
+        Ok(pause)
     }
 
     fn delay(&self) -> Result<Option<(u64, String)>, MeasureError> {
@@ -254,7 +266,6 @@ impl Point {
             logging: self.logging.unwrap_or(logs),
             rate_per_s: self.rate_per_s,
             background,
-            background_pause_ns: pause,
         };
         Ok((self.ops_per_thread != Some(0)).then_some(operations))
     }
@@ -295,6 +306,13 @@ impl Plan {
         self.operations.as_ref().map_or(Background::None, |operations| operations.background)
     }
 
+    /// Threads that run at the same time, at most.
+    pub fn threads(&self) -> usize {
+        let beside = usize::from(self.background() != Background::None);
+        let operating = self.operations.as_ref().map_or(0, |operations| operations.threads + beside);
+        operating.max(1 + usize::from(self.during() != During::None))
+    }
+
     fn during(&self) -> During {
         match &self.ending {
             Teardown::Table(table) => table.during,
@@ -328,6 +346,8 @@ impl Plan {
                     Background::Age | Background::DirtyLog | Background::Memslot
                 );
         }
+        let beside = self.during() != During::None || self.background() != Background::None;
+        point.background_pause_ns = beside.then_some(self.background_pause_ns);
         point.walk = faults.then_some(self.walk);
         point.op_bytes = ranges.then_some(self.op_bytes);
         let touches = faults || self.populate != Populate::None;
@@ -359,8 +379,6 @@ impl Plan {
             (has_faults && (reads || self.leaf_bytes > self.page_bytes())).then_some(operations.logging);
         point.rate_per_s = operations.rate_per_s;
         point.background = Some(background);
-        point.background_pause_ns =
-            (background != Background::None).then_some(operations.background_pause_ns);
     }
 
     fn page_bytes(&self) -> u64 {

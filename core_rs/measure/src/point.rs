@@ -1,15 +1,13 @@
 //! A point: one configuration of a measurement, as flat JSON.
 
-use serde_json::{Map, Value};
+use runtime::native::LockKind;
 use stage2::{Granule, Walk, WalkerKind};
 
 use crate::columns::Columns;
 use crate::error::MeasureError;
-use crate::field::FieldType;
+use crate::field::{FieldType, each_field};
 use crate::mix::Mix;
-use crate::names::{
-    Background, Cache, Counters, During, Ending, Free, Locality, LockName, Pattern, Place, Populate,
-};
+use crate::names::{Background, Cache, Counters, During, Ending, Free, Locality, Pattern, Place, Populate};
 
 macro_rules! fields {
     ($(#[$doc:meta])* $point:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),+ $(,)? }) => {
@@ -26,17 +24,16 @@ macro_rules! fields {
             /// Reads a JSON object; a field that is missing or null is left to [`Point::check`].
             pub fn from_json(text: &str) -> Result<Self, MeasureError> {
                 let mut point = Self::default();
-                let object: Map<String, Value> = serde_json::from_str(text)
-                    .map_err(|error| MeasureError::Json(error.to_string()))?;
-                for (name, value) in object.iter() {
-                    match name.as_str() {
+                each_field(text, |name, value| {
+                    match name {
                         $(stringify!($field) if value.is_null() => point.$field = None,
                         stringify!($field) => {
                             point.$field = Some(FieldType::read(stringify!($field), value)?);
                         })+
-                        _ => return Err(MeasureError::Field(name.clone())),
+                        _ => return Err(MeasureError::Field(name.to_owned())),
                     }
-                }
+                    Ok(())
+                })?;
                 Ok(point)
             }
 
@@ -48,7 +45,7 @@ macro_rules! fields {
                     text.push_str(stringify!($field));
                     text.push_str("\": ");
                     match &self.$field {
-                        Some(value) => text.push_str(&value.write().to_string()),
+                        Some(value) => value.write(&mut text),
                         None => text.push_str("null"),
                     }
                 )+
@@ -70,7 +67,7 @@ fields!(
         /// Threads that operate on the table, 1 to 128.
         threads: u32,
         /// The lock that plays `mmu_lock`.
-        lock: LockName,
+        lock: LockKind,
         /// How a fault takes the lock and walks.
         walk: Walk,
         /// How the table's entries are visited.

@@ -20,9 +20,7 @@ pub const MEASUREMENT: (&str, &str) = ("pyworkbench.measurement", "1");
 
 /// The row of a measurement, or of one that failed.
 pub fn row(plan: &Plan, repeat: u32, run: u32, measured: Result<&Measurement, &str>) -> RecordBatch {
-    let oversubscribed = plan.operations.as_ref().map(|operations| operations.threads > cores());
-    let counters = plan.counters;
-    batch(&plan.point, repeat, run, oversubscribed, counters, measured)
+    batch(&plan.point, repeat, run, Some(plan.threads() > cores()), plan.counters, measured)
 }
 
 /// The columns, without a row.
@@ -120,7 +118,7 @@ fn side(columns: &mut Columns, name: &str, side: Option<&SideStats>, counters: C
 }
 
 fn system(columns: &mut Columns, measured: Option<&Measurement>) {
-    let thread = measured.and_then(|measured| measured.operations.as_ref()).map(|operated| operated.thread);
+    let thread = measured.map(Measurement::thread);
     columns.u64("voluntary_switches", [thread.map(|thread| thread.voluntary)]);
     columns.u64("involuntary_switches", [thread.map(|thread| thread.involuntary)]);
     columns.u64("steal_ns", [measured.and_then(|measured| measured.steal_ns)]);

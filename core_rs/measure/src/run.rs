@@ -2,16 +2,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use runtime::Runtime;
-use runtime::native::{Counting, Counts, Native, Off, Times};
+use runtime::native::{Counting, Counts, LockStats, Off, Times};
+use runtime::{Runtime, site};
 use stage2::{Errno, Harm};
 
 use crate::error::MeasureError;
-use crate::measurement::Measurement;
-use crate::names::{Background, Counters, LockName};
+use crate::measurement::{Measurement, Operated};
+use crate::names::{Background, Counters, During};
 use crate::plan::{Plan, TableTeardown, Teardown};
 use crate::system::stolen_ns;
-use crate::vm::Vm;
+use crate::vm::{Real, Vm};
 use crate::{operate, populate, teardown};
 
 /// Runs one measurement of a checked point. `repeat` seeds what is random in it.
@@ -20,7 +20,7 @@ use crate::{operate, populate, teardown};
 /// use std::sync::atomic::AtomicBool;
 /// use measure::{Point, measure};
 ///
-/// let point = Point { guest_bytes: Some(1 << 20), ..Point::from_json(r#"{"lock": "parking_lot"}"#)? };
+/// let point = Point { guest_bytes: Some(1 << 20), ..Point::default() };
 /// let measurement = measure(&point.check()?, 0, &AtomicBool::new(false))?;
 /// assert_eq!(measurement.operations.expect("one pass").faults.maps, 256);
 /// # Ok::<(), measure::MeasureError>(())
@@ -53,42 +53,42 @@ fn table<C: Counting>(
     repeat: u32,
     cancel: &AtomicBool,
 ) -> Result<Measurement, MeasureError> {
-    if plan.lock != LockName::ParkingLot {
-        let lock = plan.lock;
-        return Err(MeasureError::Together(format!("lock \"{lock}\" is not there yet: \"parking_lot\" is")));
-    }
     let cancelled = || cancel.load(Ordering::Relaxed);
     let out_of_pages = |_: Errno| MeasureError::OutOfPages { guest_bytes: plan.guest_bytes };
-    let vm = Vm::<Native<C>>::new(plan, "kvm->mmu_lock")?;
+    let vm = Vm::<Real<C>>::new(plan, "kvm->mmu_lock")?;
     populate::run(plan, &vm.table, &cancelled).map_err(out_of_pages)?;
-    let other = (plan.background() == Background::OtherVm)
-        .then(|| Vm::<Native<C>>::new(plan, "other kvm->mmu_lock"))
-        .transpose()?;
-    let prepare = || Native::<C>::prepare(&vm.mmu_lock);
+    let wanted = plan.background() == Background::OtherVm || how.during == During::Faults;
+    let other = wanted.then(|| Vm::<Real<C>>::new(plan, "other kvm->mmu_lock")).transpose()?;
+    let prepare = || vm.prepare();
     let stolen = stolen_ns();
     let mut measurement = Measurement::default();
     if let Some(operations) = plan.operations.as_ref().filter(|_| !cancelled()) {
         let ran = operate::run(plan, operations, &vm, other.as_ref(), repeat, &prepare, cancel);
         let (operated, classes) = ran.map_err(out_of_pages)?;
-        measurement.operations = Some(operated);
+        let longest_hold_ns = vm.lock_stats().filter(|_| C::TIME).map(|lock| longest_hold(&lock));
+        measurement.operations = Some(Operated { longest_hold_ns, ..operated });
         measurement.classes = classes;
-        Native::<C>::rcu_barrier(runtime::site!("stage2_free_unlinked_table:barrier"));
+        Real::<C>::rcu_barrier(site!("stage2_free_unlinked_table:barrier"));
     }
     if cancelled() {
         return Err(MeasureError::Cancelled);
     }
     measurement.table_bytes = vm.table.memory_bytes();
-    prepare();
-    measurement.teardown = teardown::run(how, &vm);
+    let torn = teardown::run(plan, how, &vm, other.as_ref(), &prepare);
+    let (torn, beside) = torn.map_err(out_of_pages)?;
+    measurement.teardown = torn;
+    measurement.classes.extend(beside.map(|done| done.class("during")));
     assert_eq!(
         (vm.table.live_pages(), vm.table.harm()),
         (0, Harm::default()),
         "a teardown frees every page, once"
     );
     measurement.steal_ns = stolen_ns().zip(stolen).map(|(now, before)| now.saturating_sub(before));
-    if C::COUNT {
-        measurement.locks = vec![Native::<C>::stats(&vm.mmu_lock)];
-        measurement.locks.extend(other.map(|other| Native::<C>::stats(&other.mmu_lock)));
-    }
+    measurement.locks =
+        [Some(&vm), other.as_ref()].into_iter().flatten().filter_map(Vm::lock_stats).collect();
     Ok(measurement)
+}
+
+fn longest_hold(lock: &LockStats) -> u64 {
+    lock.read.hold.max_ns.max(lock.write.hold.max_ns)
 }

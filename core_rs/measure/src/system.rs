@@ -6,6 +6,9 @@ use std::thread::available_parallelism;
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::time::{ClockId, clock_gettime};
 
+pub use crate::hardware::Hardware;
+pub(crate) use crate::hardware::HardwareCounters;
+
 /// Processors that this process may use.
 pub(crate) fn cores() -> usize {
     available_parallelism().map_or(1, usize::from)
@@ -37,22 +40,9 @@ pub struct OfThread {
     pub hardware: Option<Hardware>,
 }
 
-/// Events that a processor counted while it ran a thread in user mode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hardware {
-    /// Cycles.
-    pub cycles: u64,
-    /// Instructions.
-    pub instructions: u64,
-    /// References to the last-level cache.
-    pub cache_references: u64,
-    /// References that missed it.
-    pub cache_misses: u64,
-}
-
 impl OfThread {
-    /// Of the running thread since it began, without the hardware's part.
-    pub(crate) fn now() -> Self {
+    /// Of the running thread since it began; of `hardware`, since that was made.
+    pub(crate) fn now(hardware: &mut HardwareCounters) -> Self {
         let cpu = clock_gettime(ClockId::ThreadCPUTime);
         let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("a thread may ask for its own usage");
         Self {
@@ -61,7 +51,7 @@ impl OfThread {
             involuntary: usage.involuntary_context_switches() as u64,
             minor_faults: usage.minor_page_faults() as u64,
             major_faults: usage.major_page_faults() as u64,
-            hardware: None,
+            hardware: hardware.read(),
         }
     }
 
@@ -72,24 +62,18 @@ impl OfThread {
             involuntary: self.involuntary - before.involuntary,
             minor_faults: self.minor_faults - before.minor_faults,
             major_faults: self.major_faults - before.major_faults,
-            hardware: self.hardware,
+            hardware: self.hardware.zip(before.hardware).map(|(now, before)| now.since(before)),
         }
     }
 
     pub(crate) fn plus(self, other: Self) -> Self {
-        let sum = |one: Hardware, other: Hardware| Hardware {
-            cycles: one.cycles + other.cycles,
-            instructions: one.instructions + other.instructions,
-            cache_references: one.cache_references + other.cache_references,
-            cache_misses: one.cache_misses + other.cache_misses,
-        };
         Self {
             cpu_ns: self.cpu_ns + other.cpu_ns,
             voluntary: self.voluntary + other.voluntary,
             involuntary: self.involuntary + other.involuntary,
             minor_faults: self.minor_faults + other.minor_faults,
             major_faults: self.major_faults + other.major_faults,
-            hardware: self.hardware.zip(other.hardware).map(|(one, other)| sum(one, other)),
+            hardware: self.hardware.zip(other.hardware).map(|(one, other)| one.plus(other)),
         }
     }
 }

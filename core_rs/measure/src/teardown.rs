@@ -7,18 +7,60 @@
 //! A reschedule point is a step between two ranges where no lock is held, or where it may be dropped; the
 //! stretches between are what a kernel that does not preempt is judged by.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use runtime::{Access, Runtime, site};
-use stage2::{Env, NoLog, WalkerKind};
+use stage2::{Env, Errno, NoLog, WalkerKind};
 
+use crate::companion::{self, Done, Duty, Signals};
 use crate::measurement::TornDown;
 use crate::names::{Free, Place};
-use crate::plan::TableTeardown;
+use crate::operate::joined;
+use crate::plan::{Plan, TableTeardown};
+use crate::system::{HardwareCounters, OfThread, pin};
 use crate::vm::Vm;
 
-/// Destroys the table of `vm`.
-pub(crate) fn run<R: Runtime>(how: TableTeardown, vm: &Vm<R>) -> TornDown {
+/// Destroys the table of `vm` on a thread of its own, with another one beside it where the plan says so; answers what
+/// that one did, too. Each thread calls `prepare` before its time begins.
+pub(crate) fn run<R: Runtime>(
+    plan: &Plan,
+    how: TableTeardown,
+    vm: &Vm<R>,
+    other: Option<&Vm<R>>,
+    prepare: &(dyn Fn() + Sync),
+) -> Result<(TornDown, Option<Done>), Errno> {
+    let signals = Signals::default();
+    let duty = Duty::during_teardown(how.during);
+    let threads = 1 + usize::from(duty.is_some());
+    std::thread::scope(|scope| {
+        let signals = &signals;
+        let beside = duty.map(|duty| {
+            scope.spawn(move || {
+                pin(1, threads);
+                prepare();
+                companion::run(plan, duty, vm, other, signals)
+            })
+        });
+        let has_companion = beside.is_some();
+        let teardown = scope.spawn(move || {
+            pin(0, threads);
+            prepare();
+            if has_companion {
+                signals.wait_for_begin();
+            }
+            let mut hardware = HardwareCounters::of_this_thread();
+            let before = OfThread::now(&mut hardware);
+            let torn = tear_down(how, vm);
+            TornDown { thread: OfThread::now(&mut hardware).since(before), ..torn }
+        });
+        let torn = joined(teardown);
+        signals.stop.store(true, Ordering::Relaxed);
+        Ok((torn, beside.map(joined).transpose()?))
+    })
+}
+
+fn tear_down<R: Runtime>(how: TableTeardown, vm: &Vm<R>) -> TornDown {
     let pages_freed = vm.table.live_pages();
     let start = Instant::now();
     let mut stretch = Longest::since(start);
@@ -62,6 +104,7 @@ pub(crate) fn run<R: Runtime>(how: TableTeardown, vm: &Vm<R>) -> TornDown {
         pages_freed: pages_freed - vm.table.live_pages(),
         longest_hold_ns: Some(hold.longest_ns),
         unresched_ns: Some(stretch.longest_ns),
+        thread: OfThread::default(),
     }
 }
 

@@ -8,10 +8,12 @@
 //!   lock may have it in between; `pgt` is read again then.
 //! - An eager split goes block by block, and drops the lock to fill its cache of table pages.
 //!
+//! Where the lock is one by range, what changes leaves takes the leaves' range; what may free or link a table under exclusive rules takes all.
+//!
 //! Lock order: `mmu_lock` alone. Not modelled: the look-up of the host's page, and the invalidation that a caller of
 //! ageing or write-protection sends after the unlock.
 
-use runtime::{Access, Runtime, Site, site};
+use runtime::{Access, Runtime, site};
 use stage2::{Env, Errno, LAST_LEVEL, NoLog, Prot, Walk, access, is_valid};
 
 use crate::drive::Operate;
@@ -74,7 +76,7 @@ impl<'a, R: Runtime> Worker<'a, R> {
                 Need::Map { bytes } => self.map(ipa, bytes, write, seen),
                 Need::Relax => self.relax(ipa, seen),
                 Need::Young => {
-                    self.locked(ipa, 1, |worker| worker.vm.table.mkyoung(&mut worker.env, ipa));
+                    self.locked(ipa, |worker| worker.vm.table.mkyoung(&mut worker.env, ipa));
                     Ok(())
                 }
             };
@@ -119,14 +121,14 @@ impl<'a, R: Runtime> Worker<'a, R> {
         }
         let prot = if write || !self.logging { Prot::R | Prot::W } else { Prot::R };
         let start = ipa & !(bytes - 1);
-        self.locked(start, bytes, |worker| {
+        self.locked(ipa, |worker| {
             worker.still(seen)?;
             worker.vm.table.map(&mut worker.env, worker.walk, start, bytes, start, prot)
         })
     }
 
     fn relax(&mut self, ipa: u64, seen: u64) -> Result<(), Errno> {
-        self.locked(ipa, 1, |worker| {
+        self.locked(ipa, |worker| {
             worker.still(seen)?;
             worker.vm.table.relax_perms(&mut worker.env, ipa, Prot::W)
         })
@@ -141,11 +143,12 @@ impl<'a, R: Runtime> Worker<'a, R> {
 
     /// Runs a fault's walk under the lock that it takes.
     #[inline]
-    fn locked<T>(&mut self, _ipa: u64, _bytes: u64, walk: impl FnOnce(&mut Self) -> T) -> T {
+    fn locked<T>(&mut self, ipa: u64, walk: impl FnOnce(&mut Self) -> T) -> T {
         let (vm, site) = (self.vm, site!("kvm_handle_guest_abort"));
         match self.walk {
             Walk::Shared => {
-                let _held = R::read(&vm.mmu_lock, site);
+                let (start, size) = self.leaves(ipa, 1);
+                let _held = R::read_range(&vm.mmu_lock, start, size, site);
                 walk(self)
             }
             Walk::Exclusive => {
@@ -157,21 +160,24 @@ impl<'a, R: Runtime> Worker<'a, R> {
 
     /// `kvm_age_gfn`: one walk.
     pub(crate) fn age(&mut self, ipa: u64, size: u64) -> bool {
-        let vm = self.vm;
-        let _held = R::write(&vm.mmu_lock, site!("kvm_age_gfn"));
+        let (vm, (start, bytes)) = (self.vm, self.leaves(ipa, size));
+        let _held = R::write_range(&vm.mmu_lock, start, bytes, site!("kvm_age_gfn"));
         self.has_table() && vm.table.test_clear_young(&mut self.env, ipa, size, true)
     }
 
     /// Dirty logging's write-protection.
     pub(crate) fn wrprotect(&mut self, ipa: u64, size: u64) -> Result<(), Errno> {
-        self.stepped(ipa, size, site!("kvm_mmu_wp_memory_region"), |worker, ipa, size| {
+        let (vm, (start, bytes)) = (self.vm, self.leaves(ipa, size));
+        let held = R::write_range(&vm.mmu_lock, start, bytes, site!("kvm_mmu_wp_memory_region"));
+        self.stepped(held, ipa, size, |worker, ipa, size| {
             worker.vm.table.wrprotect(&mut worker.env, ipa, size)
         })
     }
 
     /// A notifier's unmap: faults that looked their page up before try again.
     pub(crate) fn unmap(&mut self, ipa: u64, size: u64) -> Result<(), Errno> {
-        self.stepped(ipa, size, site!("kvm_unmap_gfn_range"), |worker, ipa, size| {
+        let held = R::write(&self.vm.mmu_lock, site!("kvm_unmap_gfn_range"));
+        self.stepped(held, ipa, size, |worker, ipa, size| {
             let seq = R::load(&worker.vm.invalidate_seq, Access::Plain, site!("kvm_mmu_invalidate_end"));
             let site = site!("kvm_mmu_invalidate_end");
             R::store(&worker.vm.invalidate_seq, seq + 1, Access::Marked, site);
@@ -181,21 +187,19 @@ impl<'a, R: Runtime> Worker<'a, R> {
 
     /// Deletion of a slot: `kvm_arch_flush_shadow_memslot`.
     pub(crate) fn flush_slot(&mut self, ipa: u64, size: u64) -> Result<(), Errno> {
-        self.stepped(ipa, size, site!("kvm_arch_flush_shadow_memslot"), |worker, ipa, size| {
-            worker.vm.table.unmap(&mut worker.env, ipa, size)
-        })
+        let held = R::write(&self.vm.mmu_lock, site!("kvm_arch_flush_shadow_memslot"));
+        self.stepped(held, ipa, size, |worker, ipa, size| worker.vm.table.unmap(&mut worker.env, ipa, size))
     }
 
     /// Walks a range in the kernel's steps under the lock, held for write, which waiters may have between two.
     fn stepped(
         &mut self,
+        mut held: R::WriteGuard<'_>,
         ipa: u64,
         size: u64,
-        site: Site,
         mut walk: impl FnMut(&mut Self, u64, u64) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        let (vm, step, end) = (self.vm, self.vm.table.geometry().step_bytes(), ipa + size);
-        let mut held = R::write(&vm.mmu_lock, site);
+        let (step, end) = (self.vm.table.geometry().step_bytes(), ipa + size);
         let mut start = ipa;
         while start < end && self.has_table() {
             let next = end.min((start & !(step - 1)) + step);
@@ -231,6 +235,13 @@ impl<'a, R: Runtime> Worker<'a, R> {
             }
         }
         Ok(())
+    }
+
+    /// The range rounded out to leaves: what a lock by range has to keep others from, as a block is changed whole.
+    #[inline]
+    fn leaves(&self, ipa: u64, size: u64) -> (u64, u64) {
+        let start = ipa & !(self.leaf_bytes - 1);
+        (start, (ipa + size).next_multiple_of(self.leaf_bytes) - start)
     }
 
     /// `pgt`, read under the lock.

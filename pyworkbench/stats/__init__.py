@@ -24,7 +24,7 @@ The package imports numpy, scipy and pandas, and nothing that draws.
 
 from pyworkbench.stats._frame import CONFIGURATION, FEW, WARNINGS
 from pyworkbench.stats.medians import compare, summarise
-from pyworkbench.stats.scaling import UslFit, knee, usl, usl_throughput
+from pyworkbench.stats.scaling import UslFit, knee, slope, usl, usl_throughput
 
 __all__ = [
     "CONFIGURATION",
@@ -33,6 +33,7 @@ __all__ = [
     "UslFit",
     "compare",
     "knee",
+    "slope",
     "summarise",
     "usl",
     "usl_throughput",

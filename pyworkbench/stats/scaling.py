@@ -1,4 +1,4 @@
-"""How throughput scales with threads: the Universal Scalability Law, and the knee."""
+"""How figures scale: throughput with threads (the Universal Scalability Law, the knee), times with sizes."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _USL = ("lambda", "sigma", "kappa", "peak_threads")
 _USL_COUNTS = 4  # three parameters, and a residual
 _KNEE_COUNTS = 3  # two ends, and something between them
+_SLOPE_COUNTS = 2
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,14 @@ def usl(
     """
     check_intervals(confidence, resamples)
     parameters, points = [], []
-    keys, curves = _curves(df, column, by, _USL_COUNTS, oversubscribed=oversubscribed)
+    keys, curves = _curves(df, column, "threads", by, _USL_COUNTS, oversubscribed=oversubscribed)
     for at, (curve, doubt) in enumerate(curves):
         summary = summarise(curve, column, "threads", confidence=confidence, seed=seed)
         threads, medians = (summary[name].to_numpy(float) for name in ("threads", "median"))
         fit = _fit(threads, medians)
-        drawn = np.array([_fit(threads, resample) for resample in _resampled(curve, column, resamples, seed)])
+        drawn = np.array(
+            [_fit(threads, resample) for resample in _resampled(curve, column, "threads", resamples, seed)]
+        )
         fitted = usl_throughput(threads, *fit[:3])
         residual = (medians - fitted) / fitted
         about = doubt | union(summary["warnings"])
@@ -177,13 +180,13 @@ def knee(
         [{'knee_threads': 2, 'low': 2, 'high': 2, 'agreement': 1.0}]
     """
     check_intervals(confidence, resamples)
-    keys, curves = _curves(df, column, by, _KNEE_COUNTS, oversubscribed=True)
+    keys, curves = _curves(df, column, "threads", by, _KNEE_COUNTS)
     found = []
     for curve, doubt in curves:
         summary = summarise(curve, column, "threads", confidence=confidence, seed=seed)
         threads, medians = (summary[name].to_numpy(float) for name in ("threads", "median"))
         (at,) = _kneedle(threads, medians[None, :], sensitivity)
-        drawn = _kneedle(threads, _resampled(curve, column, resamples, seed), sensitivity)
+        drawn = _kneedle(threads, _resampled(curve, column, "threads", resamples, seed), sensitivity)
         low, high = _quantiles(threads[drawn[drawn >= 0]], confidence)
         found.append(
             {
@@ -200,34 +203,111 @@ def knee(
     return beside(keys, found).astype(dict.fromkeys(("knee_threads", "low", "high"), "Int64"))
 
 
+def slope(
+    df: pd.DataFrame,
+    column: str = "teardown_ns",
+    against: str = "guest_bytes",
+    by: str | Sequence[str] | None = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The slope of a figure against a size, both logarithmic: 1 is in proportion, 0 does not depend on it.
+
+    A least-squares line through the medians, one at each size; the interval is of a bootstrap that draws repeats
+    anew within each size.
+
+    Args:
+        df: measurements.
+        column: the figure, above zero.
+        against: the size, above zero.
+        by: the columns that tell configurations apart, `against` not among them; by default every other
+            configuration column that varies.
+        confidence: of the intervals.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        The columns of `by`, then `slope`, its interval `low` to `high`, `factor` (the line is factor * size ** slope),
+        `residual_max` (the largest relative distance of a median from the line), `sizes` (how many), `n` and
+        `warnings`. Noisy is as in `usl`.
+
+    Raises:
+        InputError: a configuration has fewer than 2 sizes, or a median that has no logarithm.
+
+    Example:
+        >>> rows = pd.DataFrame({"guest_bytes": [1 << 30, 1 << 31, 1 << 32], "teardown_ns": [3e6, 6e6, 12e6]})
+        >>> slope(rows)[["slope", "residual_max"]].round(6).to_dict("records")
+        [{'slope': 1.0, 'residual_max': 0.0}]
+    """
+    check_intervals(confidence, resamples)
+    keys, curves = _curves(df, column, against, by, _SLOPE_COUNTS)
+    found = []
+    for at, (curve, doubt) in enumerate(curves):
+        summary = summarise(curve, column, against, confidence=confidence, seed=seed)
+        sizes, medians = (summary[name].to_numpy(float) for name in (against, "median"))
+        for name, values in ((against, sizes), (column, medians)):
+            if not (values > 0).all():
+                raise InputError(
+                    f"{name} {values.min():g} of {named(keys, at)} has no logarithm: above zero would be right"
+                )
+        steep, level = np.polyfit(np.log(sizes), np.log(medians), 1)
+        drawn = _resampled(curve, column, against, resamples, seed)
+        usable = drawn[(drawn > 0).all(axis=1)]
+        low, high = _quantiles(np.polyfit(np.log(sizes), np.log(usable).T, 1)[0], confidence)
+        line = np.exp(level) * sizes**steep
+        found.append(
+            {
+                "slope": float(steep),
+                "low": low,
+                "high": high,
+                "factor": float(np.exp(level)),
+                "residual_max": float(np.max(np.abs(medians / line - 1))),
+                "sizes": len(sizes),
+                "n": int(summary["n"].sum()),
+                "warnings": said(doubt | union(summary["warnings"])),
+            }
+        )
+    return beside(keys, found)
+
+
 def _curves(
-    df: pd.DataFrame, column: str, by: str | Sequence[str] | None, least: int, *, oversubscribed: bool
+    df: pd.DataFrame,
+    column: str,
+    against: str,
+    by: str | Sequence[str] | None,
+    least: int,
+    *,
+    oversubscribed: bool = True,
 ) -> tuple[pd.DataFrame, list[tuple[pd.DataFrame, dict[str, bool]]]]:
-    """The configurations, and of each the rows at numbers of threads that have a value, and what doubts there are."""
-    check_column(df, "threads")
+    """The configurations, and of each the rows at values of `against` that have a figure, and what doubts there are."""
+    check_column(df, against)
     check_figure(df, column)
     if not oversubscribed:
         check_column(df, "oversubscribed")
         df = df[~df["oversubscribed"].to_numpy(bool)]
-    names = columns_of(df, by, without="threads")
-    if "threads" in names:
-        raise InputError("threads is what throughput is set against, so it tells no configurations apart: leave it out")
+    names = columns_of(df, by, without=against)
+    if against in names:
+        raise InputError(
+            f"{against} is what {column} is set against, so it tells no configurations apart: leave it out"
+        )
     keys, places = groups_of(df, names)
     curves = []
     for at, rows in enumerate(places):
         mine = df.iloc[rows]
-        counts = sorted(mine.loc[has_value(mine, column), "threads"].unique())
+        counts = sorted(mine.loc[has_value(mine, column), against].dropna().unique())
         if len(counts) < least:
             given = ", ".join(map(str, counts)) or "none"
-            raise InputError(f"{least} numbers of threads are needed: {named(keys, at)} has {given}")
-        curves.append((mine[mine["threads"].isin(counts)], doubts(df, rows, [*names, "threads"])))
+            raise InputError(f"{least} values of {against} are needed: {named(keys, at)} has {given}")
+        curves.append((mine[mine[against].isin(counts)], doubts(df, rows, [*names, against])))
     return keys, curves
 
 
-def _resampled(curve: pd.DataFrame, column: str, resamples: int, seed: int) -> Floats:
-    """Medians of repeats drawn anew: a row a resample, a column a number of threads."""
+def _resampled(curve: pd.DataFrame, column: str, against: str, resamples: int, seed: int) -> Floats:
+    """Medians of repeats drawn anew: a row a resample, a column a value of `against`."""
     draw = np.random.default_rng(seed)
-    _, places = groups_of(curve, ["threads"])
+    _, places = groups_of(curve, [against])
     samples = [figures(curve, column, rows) for rows in places]
     chosen = (sample[draw.integers(len(sample), size=(resamples, len(sample)))] for sample in samples)
     return np.column_stack([np.median(sample, axis=1) for sample in chosen])

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from pyworkbench import InputError
-from pyworkbench.stats import CONFIGURATION, WARNINGS, compare, knee, summarise, usl, usl_throughput
+from pyworkbench.stats import CONFIGURATION, WARNINGS, compare, knee, slope, summarise, usl, usl_throughput
 
 COUNTS = (1, 2, 4, 8, 16, 32)
 
@@ -259,9 +259,9 @@ def test_each_configuration_is_fitted_for_itself() -> None:
 
 def test_too_few_thread_counts_are_refused_by_name() -> None:
     rows = pd.concat([scaled(lock="mcs"), scaled(lock="std", counts=(1, 2, 4))])
-    with pytest.raises(InputError, match="4 numbers of threads are needed: lock=std has 1, 2, 4"):
+    with pytest.raises(InputError, match="4 values of threads are needed: lock=std has 1, 2, 4"):
         usl(rows)
-    with pytest.raises(InputError, match="3 numbers of threads are needed: the frame has 1, 2"):
+    with pytest.raises(InputError, match="3 values of threads are needed: the frame has 1, 2"):
         knee(scaled(counts=(1, 2)))
 
 
@@ -332,6 +332,28 @@ def test_equal_throughput_has_no_knee_by_accident_of_the_sensitivity() -> None:
     assert knee(rows, sensitivity=0.1)["knee_threads"].notna().all()
 
 
+def sized(exponent: float, *, noise: float = 0.0, repeats: int = 7, seed: int = 0, **columns: Any) -> pd.DataFrame:
+    """Teardown times that grow with a power of the size."""
+    sizes = np.repeat([1 << 30, 1 << 32, 1 << 34, 1 << 36], repeats)
+    factor = np.exp(noise * np.random.default_rng(seed).standard_normal(len(sizes)))
+    return pd.DataFrame({"guest_bytes": sizes, "teardown_ns": 5.0 * sizes**exponent * factor} | columns)
+
+
+@pytest.mark.parametrize("exponent", [0, 0.5, 1, 1.2])
+def test_the_slope_is_the_exponent(exponent: float) -> None:
+    (row,) = slope(sized(exponent)).to_dict("records")
+    assert row["slope"] == row["low"] == row["high"] == pytest.approx(exponent, abs=1e-9)
+    assert row["factor"] == pytest.approx(5)
+    assert (row["sizes"], row["n"]) == (4, 28)
+
+
+def test_the_interval_of_a_slope_holds_the_truth() -> None:
+    rows = pd.concat([sized(1, noise=0.05, repeats=11, seed=seed, sparsity=seed) for seed in range(100)])
+    found = slope(rows, resamples=400)
+    assert 0.88 <= np.mean((found["low"] <= 1) & (found["high"] >= 1)) <= 1
+    assert (found["high"] - found["low"]).max() < 0.1
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -351,7 +373,9 @@ def test_equal_throughput_has_no_knee_by_accident_of_the_sensitivity() -> None:
             "no configuration in common: threads of a is 1, 2, of b 4, 8",
         ),
         (lambda: usl(measured([1])), "no column threads"),
-        (lambda: usl(scaled(), by=["threads"]), "threads is what throughput is set against"),
+        (lambda: usl(scaled(), by=["threads"]), "threads is what ops_per_s is set against"),
+        (lambda: slope(sized(1)[:7]), "2 values of guest_bytes are needed: the frame has 1073741824"),
+        (lambda: slope(sized(1).assign(teardown_ns=0)), "teardown_ns 0 of the frame has no logarithm"),
         (lambda: usl(scaled(), oversubscribed=False), "no column oversubscribed"),
     ],
 )

@@ -22,8 +22,8 @@ demo: build ## replay real captures, show the race and its fixes, sweep, and wri
 	$(BIN)/pwb replay data/captures
 	$(BIN)/pwb explore flush-race-filled; test $$? -eq 10
 	$(BIN)/pwb matrix flush-race-filled
-	$(BIN)/pwb report notebooks/teardown_race.ipynb out/teardown_race.html
-	$(BIN)/pwb report notebooks/quickstart.ipynb out/report.html
+	$(BIN)/pwb report notebooks/teardown_race.ipynb -o out/teardown_race.html
+	$(BIN)/pwb report notebooks/quickstart.ipynb -o out/report.html
 
 test: test-rust test-python ## every test
 

@@ -134,7 +134,9 @@ class Choices(ipywidgets.HBox):
     def __init__(self, words: Sequence[str], *, several: bool) -> None:
         self._several = several
         self._buttons = {word: ipywidgets.ToggleButton(description=word, layout={"width": "auto"}) for word in words}
-        super().__init__(list(self._buttons.values()), layout={"flex_flow": "row wrap", "flex": "0 1 auto", "max_width": "55%"})
+        super().__init__(
+            list(self._buttons.values()), layout={"flex_flow": "row wrap", "flex": "0 1 auto", "max_width": "55%"}
+        )
         for button in self._buttons.values():
             button.observe(self._pressed, "value")
         self.observe(self._show, "value")

@@ -49,7 +49,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The quickstart's report, made with small parameters by the command that users give."""
     out = tmp_path_factory.mktemp("report") / "report.html"
     small = ["-p", "threads=[1,2,64]", "-p", "guest_mib=8", "-p", "step=2M", "-p", "repeats=2"]
-    command = [sys.executable, "-m", "pyworkbench", "report", "notebooks/quickstart.ipynb", str(out), *small]
+    command = [sys.executable, "-m", "pyworkbench", "report", "notebooks/quickstart.ipynb", "-o", str(out), *small]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return out
 

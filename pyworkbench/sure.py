@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import base64
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 from great_tables import GT, loc, style
 
+from pyworkbench.errors import InputError
 from pyworkbench.plots import OVERSUBSCRIBED
 from pyworkbench.sweep import size_text
 from pyworkbench.tables import COMPACT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from IPython.display import Markdown
+
+T = TypeVar("T")
 
 PARQUET = "application/vnd.apache.parquet"
 """The MIME type of a table's values in an output, base64; its metadata has the table's name."""
@@ -108,3 +113,21 @@ def number_text(value: float) -> str:
         return "0"
     rounded = float(f"{value:.{DIGITS}g}")
     return f"{rounded:,.0f}" if rounded == int(rounded) else f"{rounded:,.{DIGITS}g}"
+
+
+def or_why(make: Callable[[], T]) -> T | Markdown:
+    """What a call gives, or the sentence that says why there is nothing: fewer values than a fit needs, for example.
+
+    For notebooks, whose cells are there whatever was measured.
+
+    Example:
+        >>> from pyworkbench import stats
+        >>> or_why(lambda: stats.knee(pd.DataFrame({"threads": [1], "ops_per_s": [1e6]}))).data
+        '*Not here: 3 values of threads are needed: the frame has 1.*'
+    """
+    from IPython.display import Markdown  # noqa: PLC0415 (in a notebook, it is there)
+
+    try:
+        return make()
+    except InputError as error:
+        return Markdown(f"*Not here: {error}.*")  # type: ignore[no-untyped-call]

@@ -61,7 +61,8 @@ def frames_of_html(html: str) -> list[pd.DataFrame]:
     """The tables of a piece of HTML, as text.
 
     Example:
-        >>> frames_of_html("<table><tr><th>a<th>b</tr><tr><td>1<td>x</tr></table>")[0].to_dict("records")
+        >>> html = "<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>x</td></tr></table>"
+        >>> frames_of_html(html)[0].to_dict("records")
         [{'a': '1', 'b': 'x'}]
     """
     from bs4 import BeautifulSoup  # noqa: PLC0415 (comes with nbconvert)

@@ -46,12 +46,10 @@ SETUP = """from pyworkbench import plots, stats
 from pyworkbench.lockstat import lock_stat
 from pyworkbench.store_report import latencies
 from pyworkbench.sure import Sure
-from pyworkbench.sweep import load, under_every_pattern
+from pyworkbench.sweep import comparable, load
 
 # One thread has no pattern: its rows begin the curve of each.
-rows, classes, sites, holds = (
-    under_every_pattern(load(store, table)) for table in ("rows", "classes", "sites", "holds")
-)
+rows, classes, sites, holds = (comparable(load(store, table)) for table in ("rows", "classes", "sites", "holds"))
 shared, exclusive = rows[rows["walk"] == "shared"], rows[rows["walk"] == "exclusive"]"""
 
 OPERATIONS = """## Operations against threads"""

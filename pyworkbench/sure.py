@@ -52,7 +52,8 @@ class Sure:
     def __init__(self, frame: pd.DataFrame, name: str, note: str = "", columns: Sequence[str] | None = None) -> None:
         self.frame = frame
         self.name = name
-        shown = frame.head(MOST_ROWS)[list(columns or frame.columns)]
+        chosen = [each for each in columns or frame.columns if each != "warnings"]
+        shown = frame.head(MOST_ROWS)[[*chosen, *(["warnings"] if "warnings" in frame else [])]]
         self.html = _html(shown, [note, _left_out(len(frame))])
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
@@ -77,10 +78,15 @@ def _left_out(rows: int) -> str:
 
 
 def _html(frame: pd.DataFrame, notes: Sequence[str]) -> str:
-    shown = pd.DataFrame({name: _texts(name, frame[name]) for name in frame.columns})
+    texts = {name: _texts(name, frame[name]) for name in frame.columns}
     figures = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
-    words = [name for name in frame.columns if name not in figures]
-    labels: dict[str, Any] = {name: _TITLES.get(name, str(name).replace("_", " ")) for name in frame.columns}
+    for name in [name for name in figures if f"{name}_low" in texts and f"{name}_high" in texts]:
+        bounds = zip(texts.pop(f"{name}_low"), texts.pop(f"{name}_high"), strict=True)
+        texts[name] = [f"{text} ({low} to {high})" for text, (low, high) in zip(texts[name], bounds, strict=True)]
+    shown = pd.DataFrame(texts)
+    figures = [name for name in figures if name in shown]
+    words = [name for name in shown.columns if name not in figures]
+    labels: dict[str, Any] = {name: _TITLES.get(name, str(name).replace("_", " ")) for name in shown.columns}
     table = GT(shown).cols_label(labels).tab_options(**COMPACT).cols_align("right", figures).cols_align("left", words)
     if "warnings" in frame:
         doubtful = [at for at, said in enumerate(frame["warnings"]) if said]

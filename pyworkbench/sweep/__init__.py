@@ -8,7 +8,7 @@ lock.
 """
 
 from pyworkbench.sweep.compact import compact
-from pyworkbench.sweep.effects import under_every_pattern
+from pyworkbench.sweep.effects import comparable, under_every_pattern
 from pyworkbench.sweep.exploring import executor_named
 from pyworkbench.sweep.load import load
 from pyworkbench.sweep.plan import Plan, plan
@@ -25,6 +25,7 @@ __all__ = [
     "SweepSpec",
     "both_sides",
     "compact",
+    "comparable",
     "described",
     "executor_named",
     "fields_of_text",

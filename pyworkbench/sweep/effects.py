@@ -4,8 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyworkbench.sweep.schema import configuration
+
 if TYPE_CHECKING:
     import pandas as pd
+
+_SAY_SOMETHING = frozenset({"step_bytes", "ops_per_thread", "rate_per_s", "delay_site"})
+"""Columns in which nothing is a value: whole, one pass, a closed loop, no site."""
+
+
+def comparable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose configurations differ only in what differs: for curves and tables, not for counting measurements.
+
+    One thread has no pattern: its rows stand under each. Where other rows have one value, such as no lock breaks, and
+    some have none, as a teardown in one walk cannot break, all have that one.
+
+    Example:
+        >>> import pandas as pd
+        >>> rows = pd.DataFrame({"threads": [2, 2], "pattern": "disjoint", "breaks": [False, None]})
+        >>> comparable(rows)["breaks"].tolist()
+        [False, False]
+    """
+    rows = under_every_pattern(rows)
+    filled = {}
+    for name in configuration("measure"):
+        if name in rows and name not in _SAY_SOMETHING and rows[name].isna().any() and rows[name].nunique() == 1:
+            filled[name] = rows[name].where(rows[name].notna(), rows[name].dropna().iloc[0])
+    attrs = rows.attrs
+    rows = rows.assign(**filled) if filled else rows
+    rows.attrs = attrs
+    return rows
 
 
 def under_every_pattern(rows: pd.DataFrame) -> pd.DataFrame:

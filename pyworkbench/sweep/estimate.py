@@ -81,6 +81,7 @@ def estimate(spec: SweepSpec, directory: Path | None = None) -> Estimate:
         InputError: a value has no meaning in any combination.
 
     Example:
+        >>> from pyworkbench.sweep import SweepSpec
         >>> found = estimate(SweepSpec(threads=[1, 2], guest=["1G"]))
         >>> found.measurements, found.basis
         (20, 'by a model of 150 ns a page')

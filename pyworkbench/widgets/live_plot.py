@@ -11,7 +11,7 @@ from html import escape
 from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any
 
-from pyworkbench.sweep import size_text, under_every_pattern
+from pyworkbench.sweep import comparable, size_text
 from pyworkbench.sweep.schema import configuration
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WIDTH, HEIGHT = 760, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 16, 34, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 16, 14, 42
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's."""
 MOST_DOTS = 1500
@@ -39,7 +39,7 @@ def live_svg(rows: pd.DataFrame, x: str, y: str, planned: Sequence[Any] = ()) ->
     Returns:
         An SVG element; where there is nothing yet, an empty plot that says so.
     """
-    rows = under_every_pattern(rows[rows[y].notna() & rows[x].notna()])
+    rows = comparable(rows[rows[y].notna() & rows[x].notna()])
     scale, label = next(((by, said) for end, (by, said) in UNITS.items() if y.endswith(end)), (1.0, y))
     values = sorted({*rows[x], *planned})
     place = {value: _LEFT + (WIDTH - _LEFT - _RIGHT) * (at + 0.5) / len(values) for at, value in enumerate(values)}
@@ -65,27 +65,19 @@ def live_svg(rows: pd.DataFrame, x: str, y: str, planned: Sequence[Any] = ()) ->
         parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT / 2}" text-anchor="middle">no measurement yet</text>')
     else:
         parts += _lines(rows, x, y, place, lambda value: height(value / scale))
+    legend, below = _legend(rows, x)
+    parts += legend
     said = escape(f"{label} against {_name(x)}, {len(rows)} measurements so far")
-    return f'<svg class="pwb-live" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{said}">{"".join(parts)}</svg>'
+    box = f'viewBox="0 0 {WIDTH} {HEIGHT + below}"'
+    return f'<svg class="pwb-live" {box} role="img" aria-label="{said}">{"".join(parts)}</svg>'
 
 
 def _lines(rows: pd.DataFrame, x: str, y: str, place: dict[Any, float], height: Any) -> list[str]:
-    """Dots and medians of each configuration, and their names above."""
-    by = [
-        name for name in configuration("measure") if name in rows and name != x and rows[name].nunique(dropna=False) > 1
-    ]
-    groups = rows.groupby(by, dropna=False, observed=True, sort=True) if by else [((), rows)]
-    parts, legend = [], float(_LEFT)
+    """Dots and medians of each configuration."""
+    parts = []
     shown = 0
-    for which, (values, mine) in enumerate(groups):
-        if which == len(COLOURS):
-            parts.append(f'<text x="{legend:.0f}" y="16">and {len(groups) - which} more</text>')
-            break
+    for which, (_, mine) in enumerate(_series(rows, x)[: len(COLOURS)]):
         colour = COLOURS[which]
-        name = ", ".join(_value(column, value) for column, value in zip(by, values, strict=True)) or "median"
-        parts.append(f'<circle cx="{legend + 4:.0f}" cy="12" r="4" fill="{colour}"/>')
-        parts.append(f'<text x="{legend + 13:.0f}" y="16" class="name">{escape(name)}</text>')
-        legend += 30 + 6.6 * len(name)
         shown += len(mine)
         if shown <= MOST_DOTS:
             parts += [
@@ -101,6 +93,39 @@ def _lines(rows: pd.DataFrame, x: str, y: str, place: dict[Any, float], height: 
         )
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" fill="{colour}"/>' for a, b in points]
     return parts
+
+
+def _legend(rows: pd.DataFrame, x: str) -> tuple[list[str], int]:
+    """The names of the configurations, below the plot, and the height that they take."""
+    series = _series(rows, x)
+    names = [name for name, _ in series[: len(COLOURS)]]
+    if len(series) > len(names):
+        names.append(f"and {len(series) - len(names)} more")
+    parts, at, down = [], float(_LEFT), HEIGHT + 12
+    for which, name in enumerate(names):
+        wide = 30 + 6.4 * len(name)
+        if at > _LEFT and at + wide > WIDTH:
+            at, down = float(_LEFT), down + 17
+        if which < len(COLOURS):
+            parts.append(f'<circle cx="{at + 4:.0f}" cy="{down - 4}" r="4" fill="{COLOURS[which]}"/>')
+        parts.append(f'<text x="{at + 13:.0f}" y="{down}" class="name">{escape(name)}</text>')
+        at += wide
+    return parts, down + 6 - HEIGHT if names else 0
+
+
+def _series(rows: pd.DataFrame, x: str) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of each configuration, with its name."""
+    if rows.empty:
+        return []
+    varied = [name for name in configuration("measure") if name in rows and rows[name].nunique(dropna=False) > 1]
+    by = [name for name in varied if name != x]
+    if not by:
+        return [("median", rows)]
+    groups = rows.groupby(by, dropna=False, observed=True, sort=True)
+    return [
+        (", ".join(_value(column, value) for column, value in zip(by, values, strict=True)), mine)
+        for values, mine in groups
+    ]
 
 
 def _ground(rows: pd.DataFrame, x: str, place: dict[Any, float]) -> str:
@@ -122,7 +147,7 @@ def _ticks(highest: float) -> tuple[float, float]:
     """A step of 1, 2 or 5, and the tick at or above the highest value.
 
     >>> _ticks(7.3), _ticks(0.0)
-    ((2.0, 8.0), (0.2, 1.0))
+    ((2, 8), (0.2, 1.0))
     """
     highest = highest if highest > 0 else 1.0
     unit = 10 ** floor(log10(highest / 4))
@@ -131,10 +156,10 @@ def _ticks(highest: float) -> tuple[float, float]:
 
 
 def _name(column: str) -> str:
-    return {"guest_bytes": "guest memory", "step_bytes": "step of the teardown"}.get(column, column)
+    return {"guest_bytes": "guest memory", "step_bytes": "step"}.get(column, column)
 
 
 def _value(column: str, value: Any) -> str:
     if value is None or value != value:  # noqa: PLR0124 (not a number)
-        return f"no {column}"
+        return {"step_bytes": "whole", "rate_per_s": "closed loop"}.get(column, f"no {column}")
     return f"{_name(column)} {size_text(int(value))}" if column.endswith("_bytes") else str(value)

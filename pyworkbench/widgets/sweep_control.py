@@ -68,6 +68,7 @@ class SweepControl(ipywidgets.VBox):
         figure: str = "ops_per_s",
         against: str = "threads",
     ) -> None:
+        self._closed = threading.Event()
         self.directory = Path(directory)
         spec = spec or SweepSpec()
         if is_locked(self.directory) and (self.directory / "manifest.json").exists():
@@ -80,7 +81,6 @@ class SweepControl(ipywidgets.VBox):
         self._rows = LiveRows(self.directory, figure)
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: threading.Thread | None = None
-        self._closed = threading.Event()
         self._looking = threading.Lock()
         self._about = ipywidgets.HTML()
         self.problem = ipywidgets.HTML()
@@ -121,17 +121,20 @@ class SweepControl(ipywidgets.VBox):
             self._watcher.join(timeout_s)
         return self._look()
 
+    def run_unattended(self) -> None:
+        """Measures what is missing here and now, where nobody can press start: under papermill or `pwb report`."""
+        if not attended():
+            sweep(self.form.spec(), self.directory)
+            self._plan()
+            self._look()
+
     def result(self) -> SweepResult:
         """What the store has of the sweep that the controls say, so far.
-
-        Where nobody can press start, as under papermill or `pwb report`, what is missing is measured here and now.
 
         Raises:
             InputError: there is nothing yet.
         """
         spec = self.form.spec()
-        if not attended():
-            return sweep(spec, self.directory)
         self._plan()
         found, planned = look(self.directory), self.planned
         if found is None or planned is None or planned.planned is None or planned.missing == planned.measurements:
@@ -190,7 +193,11 @@ class SweepControl(ipywidgets.VBox):
     def _look(self) -> str:
         """Shows how far it is, and answers the state."""
         with self._looking:
-            found = look(self.directory)
+            try:
+                found = look(self.directory)
+            except WorkbenchError as error:  # of another version, or damaged
+                self._show_problem(str(error))
+                return ""
             state = found.state if found else ""
             process = self._process
             if process is not None:

@@ -33,8 +33,8 @@ class SweepForm(ipywidgets.VBox):
     Example:
         >>> form = SweepForm(SweepSpec(threads=[1, 2], walk="shared"), ["threads", "walk"])
         >>> form.fields["threads"].value = "1, 2, 8"
-        >>> form.spec()
-        SweepSpec(threads=[1, 2, 8], walk=['shared'])
+        >>> form.spec().model_dump(exclude_unset=True)
+        {'threads': [1, 2, 8], 'walk': ['shared']}
     """
 
     def __init__(self, spec: SweepSpec, first: Sequence[str]) -> None:

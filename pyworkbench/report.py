@@ -1,4 +1,4 @@
-"""Notebooks as reports: one HTML file each, with everything inside and nothing left to load.
+"""Notebooks and stores as reports: one HTML file each, with everything inside and nothing left to load.
 
 Guaranteed: the file asks the network for nothing, widgets are there as their static twins, and a file that
 exists is whole (it is written aside and renamed). A parameter that the notebook does not have, or of another
@@ -24,6 +24,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from pyworkbench.errors import InputError, WorkbenchError
+from pyworkbench.exported import tables_of, write_tables
 from pyworkbench.sweep.spec import SweepSpec, spec_of
 
 if TYPE_CHECKING:
@@ -39,13 +40,41 @@ class ReportError(WorkbenchError):
     """A cell of a notebook failed: the message says which, and where its traceback is kept."""
 
 
-def run_notebook(path: Path, parameters: Mapping[str, Any], out: Path) -> None:
+def report_store(directory: Path, out: Path, *, parquet: Path | None = None, csv: Path | None = None) -> None:
+    """Writes what a store has as a report: figures, tables, where and how they came about, and how sure they are.
+
+    Args:
+        directory: the store.
+        out: the report, an HTML file; its folder is made if need be.
+        parquet: a folder for every table of the report, and the measurements themselves, as Parquet.
+        csv: the same, as CSV.
+
+    Raises:
+        StoreError: there is no store, or nothing in it can be read.
+    """
+    from pyworkbench.store_report import report_of_store  # noqa: PLC0415 (plots, only for stores)
+
+    notebook, frames = report_of_store(directory)
+    _export(notebook, out)
+    write_tables(frames | tables_of(notebook), parquet, csv)
+
+
+def run_notebook(
+    path: Path,
+    parameters: Mapping[str, Any],
+    out: Path,
+    *,
+    parquet: Path | None = None,
+    csv: Path | None = None,
+) -> None:
     """Runs a notebook, in its own folder and a kernel of its own, and writes its report.
 
     Args:
         path: the notebook; it is not changed.
         parameters: values for names of its cell tagged `parameters`.
         out: the report, an HTML file; its folder is made if need be.
+        parquet: a folder for every table of the report, as Parquet.
+        csv: the same, as CSV.
 
     Raises:
         InputError: a parameter is unknown or of another type than its default. Nothing was run.
@@ -74,6 +103,7 @@ def run_notebook(path: Path, parameters: Mapping[str, Any], out: Path) -> None:
             kept.write_bytes(executed.read_bytes())
             raise ReportError(f"{path}: {_what_failed(error)}; {kept} has what was run") from None
         write_report(executed, out)
+        write_tables(tables_of(_read(executed)) if parquet or csv else {}, parquet, csv)
 
 
 def write_report(path: Path, out: Path) -> None:
@@ -83,7 +113,11 @@ def write_report(path: Path, out: Path) -> None:
         path: the notebook, with its outputs.
         out: the report, an HTML file.
     """
-    notebook = _read(path)
+    _export(_read(path), out)
+
+
+def _export(notebook: nbformat.NotebookNode, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
     notebook.metadata.pop("widgets", None)  # state for a script that a report does not have
     exporter = HTMLExporter(
         config=Config({"NbConvertBase": {"display_data_priority": _PRIORITY}}),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyworkbench.capture import Replay
     from pyworkbench.sweep import SweepResult
 
-_COMPACT: dict[str, Any] = {
+COMPACT: dict[str, Any] = {
     "table_font_size": "13px",
     "table_font_names": ["system-ui", "DejaVu Sans", "sans-serif"],
     "data_row_padding": "3px",
@@ -37,7 +37,7 @@ def medians(result: SweepResult) -> GT:
         .cols_label(dict(SUMMARY), order="teardown")
         .fmt_number(list(SUMMARY), decimals=2)
         .sub_missing(missing_text="not recorded")
-        .tab_options(**_COMPACT)
+        .tab_options(**COMPACT)
         .tab_style(style.fill(OVERSUBSCRIBED), loc.body(rows=[int(at) for at in over.nonzero()[0]]))
     )
     if over.any():
@@ -71,13 +71,13 @@ def replays(found: Mapping[str, Replay]) -> GT:
         for name, replay in found.items()
     ]
     frame = pd.DataFrame(rows)
-    return GT(frame).fmt_integer(list(frame.columns[3:])).tab_options(**_COMPACT)
+    return GT(frame).fmt_integer(list(frame.columns[3:])).tab_options(**COMPACT)
 
 
 def facts(named: Mapping[str, object]) -> GT:
     """Names and values, a row each."""
     frame = pd.DataFrame({"fact": list(named), "value": [str(value) for value in named.values()]})
-    return GT(frame).tab_options(**_COMPACT, column_labels_hidden=True)
+    return GT(frame).tab_options(**COMPACT, column_labels_hidden=True)
 
 
 _GROUNDS = {"Proved": "#e3f3e8", "Bug": "#fbe3e3", "Exhausted": "#f7f0d8"}
@@ -90,7 +90,7 @@ def verdicts(matrix: pd.DataFrame) -> GT:
     for row in matrix.to_dict("records"):
         key = (row["variant"], row["strategy"])
         rows.setdefault(key, {"variant": key[0], "strategy": key[1]})[row["scenario"]] = _cell(row)
-    table = GT(pd.DataFrame(list(rows.values())), groupname_col="variant").tab_options(**_COMPACT)
+    table = GT(pd.DataFrame(list(rows.values())), groupname_col="variant").tab_options(**COMPACT)
     for verdict, ground in _GROUNDS.items():
         for scenario in scenarios:
             marked = [at for at, row in enumerate(rows.values()) if row.get(scenario, "").startswith(verdict)]

@@ -8,10 +8,11 @@ lock.
 """
 
 from pyworkbench.sweep.compact import compact
+from pyworkbench.sweep.effects import comparable, under_every_pattern
 from pyworkbench.sweep.exploring import executor_named
 from pyworkbench.sweep.load import load
 from pyworkbench.sweep.plan import Plan, plan
-from pyworkbench.sweep.result import SUMMARY, SweepResult, both_sides, described, for_each_pattern, require_recorded
+from pyworkbench.sweep.result import SUMMARY, SweepResult, both_sides, described, require_recorded
 from pyworkbench.sweep.run import sweep
 from pyworkbench.sweep.spec import SweepSpec, fields_of_text, read_spec, size_bytes, size_text, spec_of
 from pyworkbench.sweep.status import Status, read_status
@@ -24,10 +25,10 @@ __all__ = [
     "SweepSpec",
     "both_sides",
     "compact",
+    "comparable",
     "described",
     "executor_named",
     "fields_of_text",
-    "for_each_pattern",
     "load",
     "plan",
     "read_spec",
@@ -37,4 +38,5 @@ __all__ = [
     "size_text",
     "spec_of",
     "sweep",
+    "under_every_pattern",
 ]

@@ -130,19 +130,6 @@ def described(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(faults=faults, faults_per_s=1e9 * faults / rows["op_wall_ns"], order=order_of(rows))
 
 
-def for_each_pattern(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows to which the pattern makes no difference, as of one thread, once for each pattern that others have."""
-    import pandas as pd  # noqa: PLC0415 (see _frames)
-
-    without = rows[rows["pattern"].isna()]
-    patterns = [name for name in rows["pattern"].cat.categories if (rows["pattern"] == name).any()]
-    if without.empty or not patterns:
-        return rows
-    kind = rows["pattern"].dtype
-    copies = [without.assign(pattern=pd.Series(name, index=without.index, dtype=kind)) for name in patterns]
-    return pd.concat([rows[rows["pattern"].notna()], *copies], ignore_index=True)
-
-
 def order_of(rows: pd.DataFrame) -> pd.Series[Any]:
     """The order of teardown in a word, such as `ranges-under-lock`."""
     import pandas as pd  # noqa: PLC0415 (see _frames)

@@ -54,6 +54,24 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def store_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a store, by the commands that users give."""
+    folder = tmp_path_factory.mktemp("store_report")
+    small = ["--threads", "1,2,3,64", "--guest", "2M,4M", "--step", "whole,1M", "--ipa-bits", "32", "--repeats", "2"]
+    for command in (["sweep", "--out", str(folder / "store"), *small], ["report", str(folder / "store"), "-o"]):
+        out = [str(folder / "report.html")] if command[0] == "report" else []
+        subprocess.run([sys.executable, "-m", "pyworkbench", *command, *out], cwd=ROOT, check=True, capture_output=True)
+    return folder / "report.html"
+
+
+@pytest.fixture(params=["report", "store_report"])
+def any_report(request: pytest.FixtureRequest) -> Path:
+    """A notebook's report, and a store's."""
+    found: Path = request.getfixturevalue(request.param)
+    return found
+
+
 class Lab:
     """A JupyterLab page in which notebooks of a folder are opened, run and closed."""
 

@@ -1,0 +1,139 @@
+"""Tables that say how sure each figure is, and take their values along for export.
+
+A table shown in a notebook is HTML, whose figures are rounded; what it was made of travels beside it as Parquet, so
+that `pwb report --parquet` and `--csv` write every digit. Plain HTML, no script, nothing to load.
+"""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pandas as pd
+from great_tables import GT, loc, style
+
+from pyworkbench.errors import InputError
+from pyworkbench.plots import OVERSUBSCRIBED
+from pyworkbench.sweep import size_text
+from pyworkbench.tables import COMPACT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from IPython.display import Markdown
+
+T = TypeVar("T")
+
+PARQUET = "application/vnd.apache.parquet"
+"""The MIME type of a table's values in an output, base64; its metadata has the table's name."""
+DIGITS = 4
+MOST_ROWS = 400
+"""What a page shows of a table; the files have all of it."""
+_TITLES = {"low": "95 % from", "high": "to", "n": "measured", "guest_bytes": "guest", "step_bytes": "step"}
+_NO_STEP = "whole"
+
+
+class Sure:
+    """A frame as a table: configuration, figures to four digits, warnings; doubtful rows on another ground.
+
+    Args:
+        frame: what `pyworkbench.stats` answers, or any other frame of a report.
+        name: what its file is called when it is exported.
+        note: what stands below it.
+        columns: what is shown of it, all if not said; the export has all.
+
+    Example:
+        >>> frame = pd.DataFrame({"threads": [1], "median": [12345.678], "warnings": ["noisy"]})
+        >>> "12,350" in Sure(frame, "throughput").html
+        True
+    """
+
+    def __init__(self, frame: pd.DataFrame, name: str, note: str = "", columns: Sequence[str] | None = None) -> None:
+        self.frame = frame
+        self.name = name
+        chosen = [each for each in columns or frame.columns if each != "warnings"]
+        shown = frame.head(MOST_ROWS)[[*chosen, *(["warnings"] if "warnings" in frame else [])]]
+        self.html = _html(shown, [note, _left_out(len(frame))])
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+        data = {"text/html": self.html, "text/plain": f"table {self.name}", PARQUET: parquet_text(self.frame)}
+        return data, {PARQUET: {"name": self.name}}
+
+
+def parquet_text(frame: pd.DataFrame) -> str:
+    """A frame as Parquet, base64."""
+    data = BytesIO()
+    frame.to_parquet(data, index=False)
+    return base64.b64encode(data.getvalue()).decode()
+
+
+def frame_of_parquet(text: str) -> pd.DataFrame:
+    """The frame of `parquet_text`."""
+    return pd.read_parquet(BytesIO(base64.b64decode(text)), dtype_backend="pyarrow")
+
+
+def _left_out(rows: int) -> str:
+    return f"{rows - MOST_ROWS:,} more rows are in the exported files" if rows > MOST_ROWS else ""
+
+
+def _html(frame: pd.DataFrame, notes: Sequence[str]) -> str:
+    texts = {name: _texts(name, frame[name]) for name in frame.columns}
+    figures = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
+    for name in [name for name in figures if f"{name}_low" in texts and f"{name}_high" in texts]:
+        bounds = zip(texts.pop(f"{name}_low"), texts.pop(f"{name}_high"), strict=True)
+        texts[name] = [f"{text} ({low} to {high})" for text, (low, high) in zip(texts[name], bounds, strict=True)]
+    shown = pd.DataFrame(texts)
+    figures = [name for name in figures if name in shown]
+    words = [name for name in shown.columns if name not in figures]
+    labels: dict[str, Any] = {name: _TITLES.get(name, str(name).replace("_", " ")) for name in shown.columns}
+    table = GT(shown).cols_label(labels).tab_options(**COMPACT).cols_align("right", figures).cols_align("left", words)
+    if "warnings" in frame:
+        doubtful = [at for at, said in enumerate(frame["warnings"]) if said]
+        if doubtful:
+            table = table.tab_style(style.fill(OVERSUBSCRIBED), loc.body(rows=doubtful))
+            table = table.tab_source_note("Shaded: the figure has a warning.")
+    for note in notes:
+        table = table.tab_source_note(note) if note else table
+    return str(table.as_raw_html())
+
+
+def _texts(name: str, values: pd.Series[Any]) -> list[str]:
+    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return ["" if pd.isna(value) else str(value) for value in values]
+    if name.endswith("_bytes"):
+        missing = _NO_STEP if name == "step_bytes" else ""
+        return [missing if pd.isna(value) else size_text(int(value)) for value in values]
+    return ["" if pd.isna(value) else number_text(float(value)) for value in values]
+
+
+def number_text(value: float) -> str:
+    """A number to four digits, with thousands apart.
+
+    >>> number_text(1234567.0), number_text(0.0012345), number_text(8.0), number_text(float("inf"))
+    ('1,235,000', '0.001234', '8', '∞')
+    """
+    if value in {float("inf"), float("-inf")}:
+        return "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{DIGITS}g}")
+    return f"{rounded:,.0f}" if rounded == int(rounded) else f"{rounded:,.{DIGITS}g}"
+
+
+def or_why(make: Callable[[], T]) -> T | Markdown:
+    """What a call gives, or the sentence that says why there is nothing: fewer values than a fit needs, for example.
+
+    For notebooks, whose cells are there whatever was measured.
+
+    Example:
+        >>> from pyworkbench import stats
+        >>> or_why(lambda: stats.knee(pd.DataFrame({"threads": [1], "ops_per_s": [1e6]}))).data
+        '*Not here: 3 values of threads are needed: the frame has 1.*'
+    """
+    from IPython.display import Markdown  # noqa: PLC0415 (in a notebook, it is there)
+
+    try:
+        return make()
+    except InputError as error:
+        return Markdown(f"*Not here: {error}.*")  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pyworkbench.sweep import described, under_every_pattern, require_recorded
+from pyworkbench.sweep import described, require_recorded, under_every_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

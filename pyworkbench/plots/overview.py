@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from pyworkbench.errors import InputError
 from pyworkbench.plots._style import BLUE, SERIES, SOFT, STYLE, VERMILLION, SvgFigure, jitter, shade_oversubscribed
-from pyworkbench.sweep import both_sides, described, under_every_pattern, require_recorded
+from pyworkbench.sweep import both_sides, described, require_recorded, under_every_pattern
 
 if TYPE_CHECKING:
     import pandas as pd

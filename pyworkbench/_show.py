@@ -77,7 +77,10 @@ def exploring() -> Iterator[Callable[[int, int, float], None]]:
 
 def show_matrix(matrix: pd.DataFrame, *, search: str, ladders: bool) -> None:
     """Prints a table for each scenario, a row a cell; below it, what has no meaning there and why, and ladders."""
+    from pyworkbench.cost import FIGURES  # noqa: PLC0415 (a sweep's modules)
+
     console = _console()
+    costs = [name for name in FIGURES if name in matrix]
     for scenario, rows in matrix.groupby("scenario", sort=False):
         judged = rows[rows["verdict"] != "n/a"]
         more = (judged["verdict"] == "Bug") & ~judged["complete"].fillna(value=False).astype(bool)
@@ -91,8 +94,9 @@ def show_matrix(matrix: pd.DataFrame, *, search: str, ladders: bool) -> None:
         for name in ("variant", "strategy", "verdict"):
             table.add_column(name, no_wrap=True)
         table.add_column("harm that can come first, or why")
-        for name in (*_COUNTS[:2], "classes" if search == "dpor" else "whole"):
-            table.add_column(name, justify="right", no_wrap=True)
+        counted_as = [*_COUNTS[:2], "classes" if search == "dpor" else "whole"]
+        for name in (*counted_as, *(name.replace("_", " ") for name in costs)):
+            table.add_column(name, justify="right", no_wrap=name in counted_as)
         before = None
         for row, seen_in_part in zip(judged.to_dict("records"), more, strict=True):
             said = row["kinds"] if row["verdict"] == "Bug" else row["what"]
@@ -101,8 +105,13 @@ def show_matrix(matrix: pd.DataFrame, *, search: str, ladders: bool) -> None:
             before = row["variant"]
             counts[-1] += "+" if seen_in_part else ""
             verdict = _coloured(row["verdict"])
-            table.add_row(variant, row["strategy"], verdict, "" if _is_missing(said) else said, *counts)
+            figures = ["" if _is_missing(row[name]) else f"{row[name]:.3g}" for name in costs]
+            table.add_row(variant, row["strategy"], verdict, "" if _is_missing(said) else said, *counts, *figures)
         console.print(table if len(judged) else f"{scenario}: no verdict")
+        for why, without in judged.groupby("no_cost", sort=False)["strategy"] if costs else []:
+            console.print(f"no cost of {', '.join(dict.fromkeys(without))}: {why}", style="dim", highlight=False)
+        for doubt, of in judged[judged["cost_warnings"] != ""].groupby("cost_warnings", sort=False) if costs else []:
+            console.print(f"costs, {doubt}: {_cells(of)}", style="dim", highlight=False)
         reasons: dict[tuple[str, str], list[str]] = {}
         for row in rows[rows["verdict"] == "n/a"].to_dict("records"):
             reasons.setdefault((row["variant"], row["what"]), []).append(row["strategy"])
@@ -113,6 +122,12 @@ def show_matrix(matrix: pd.DataFrame, *, search: str, ladders: bool) -> None:
         for row in judged[judged["verdict"] == "Bug"].to_dict("records") if ladders else []:
             about = f"{row['variant']}, {row['strategy']}: {row['what']}"
             console.out(f"\n{about}\n\n{row['ladder']}\nreplay: {row['schedule']}", highlight=False)
+
+
+def _cells(rows: pd.DataFrame) -> str:
+    return ", ".join(
+        f"{variant} {strategy}" for variant, strategy in zip(rows["variant"], rows["strategy"], strict=True)
+    )
 
 
 def show_orderings(orders: pd.DataFrame, *, search: str, ladders: bool | None) -> None:

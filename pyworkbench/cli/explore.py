@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -127,14 +128,29 @@ def matrix_command(
     variant: Variants = None,
     strategy: Strategies = None,
     ladders: Annotated[bool, typer.Option("--ladders", help="Below the table, the ladder of every bug.")] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Also measure one teardown of a VM under each kernel and strategy.")
+    ] = False,
+    guest: Annotated[str, typer.Option(help="With --cost: guest memory, all of it mapped.")] = "1G",
+    leaf: Annotated[str, typer.Option(help="With --cost: what maps it: page, block or a size.")] = "page",
+    lock: Annotated[str, typer.Option(help="With --cost: what plays mmu_lock.")] = "qrwlock",
+    repeats: Annotated[int, typer.Option(min=1, help="With --cost: measurements of each cell.")] = 5,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --cost: the store to keep the measurements in.")
+    ] = None,
     as_json: Annotated[bool, Json] = False,
     **how: Any,
 ) -> None:
     """Give the verdict for every variant and strategy, with the kinds of harm that can come first."""
-    from pyworkbench._show import counting, show_matrix  # noqa: PLC0415 (half a second)
+    from pyworkbench._show import counting, show_matrix, sweeping  # noqa: PLC0415 (half a second)
 
     with counting("exploring") as progress:
         matrix = verdict_matrix(scenario or RACES, variants=variant, strategies=strategy, progress=progress, **how)
+    if cost and not matrix.attrs["stopped"]:
+        from pyworkbench.cost import with_costs  # noqa: PLC0415 (a sweep's modules)
+
+        with sweeping() as measuring:
+            matrix = with_costs(matrix, guest=guest, leaf=leaf, lock=lock, repeats=repeats, out=out, progress=measuring)
     if as_json:
         for line in matrix.to_json(orient="records", lines=True).splitlines():
             row = json.loads(line)

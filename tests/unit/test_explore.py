@@ -461,7 +461,12 @@ def test_ctrl_c_answers_with_the_rows_that_are_known(what: str) -> None:
     script = f"""
 from pyworkbench import _apart, first_findings, orderings, verdict_matrix
 wait, said = _apart.wait, []
-_apart.wait = lambda *args, **how: (said or said.append(print("running", flush=True))) and None or wait(*args, **how)
+def tell_and_wait(*args, **how):
+    if not said:
+        said.append(True)
+        print("running", flush=True)
+    return wait(*args, **how)
+_apart.wait = tell_and_wait
 frame = {INTERRUPTED[what]}
 print(len(frame), frame.attrs["stopped"])
 """

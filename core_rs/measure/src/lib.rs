@@ -11,6 +11,7 @@
 //! the machine was quiet; a row says how long the threads had a processor, how often one was switched out,
 //! how much a hypervisor took, and whether there were more threads than cores.
 
+mod canonical;
 mod columns;
 mod companion;
 mod drive;

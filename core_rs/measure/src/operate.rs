@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -66,9 +67,11 @@ pub(crate) fn run<R: Runtime>(
             })
         };
         let running: Vec<_> = (0..threads).map(spawn).collect();
-        let shares: Vec<Share> = running.into_iter().map(joined).collect();
+        // Whatever became of them, the thread beside them is told to stop before that is looked at.
+        let ended: Vec<_> = running.into_iter().map(ScopedJoinHandle::join).collect();
         signals.stop.store(true, Ordering::Relaxed);
-        (shares, background.map(joined))
+        let shares: Vec<Share> = ended.into_iter().map(answer).collect();
+        (shares, background.map(|thread| answer(thread.join())))
     });
     for share in &shares {
         share.result?;
@@ -81,8 +84,8 @@ pub(crate) fn run<R: Runtime>(
 }
 
 /// What a thread answered; its panic goes on here.
-pub(crate) fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+pub(crate) fn answer<T>(ended: std::thread::Result<T>) -> T {
+    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn share<R: Runtime>(

@@ -126,18 +126,18 @@ impl<C: Counting, K: RwLockKind> RwLock<C, K> {
 
     #[inline]
     pub(super) fn write(&self, span: K::Span, site: Site) -> WriteGuard<'_, C, K> {
-        let (plain, hold) = self.take_for_write(span, site);
-        WriteGuard { hold, plain: Some(plain), lock: self, span }
-    }
-
-    #[inline]
-    fn take_for_write(&self, span: K::Span, site: Site) -> (K::WriteGuard<'_>, Hold<'_, C>) {
         let place = self.recorder.place(Side::Write, site);
+        // Not a function that a lock break calls, too: that takes an instruction more.
         let plain = match K::try_write(&self.plain, span) {
             Some(guard) => guard,
             None => self.wait(place, span, || K::write(&self.plain, span)),
         };
-        (plain, Hold::new(place, || K::last(&self.plain, true, span)))
+        WriteGuard {
+            hold: Hold::new(place, || K::last(&self.plain, true, span)),
+            plain: Some(plain),
+            lock: self,
+            span,
+        }
     }
 
     pub(super) fn prepare(&self) {
@@ -181,9 +181,13 @@ impl<C: Counting, K: RwLockKind> WriteGuard<'_, C, K> {
         {
             until(|| self.lock.waits.over.load(Ordering::Relaxed) != over);
         }
-        let (plain, hold) = self.lock.take_for_write(self.span, site);
-        self.plain = Some(plain);
-        self.hold = hold;
+        let (lock, span) = (self.lock, self.span);
+        let place = lock.recorder.place(Side::Write, site);
+        self.plain = Some(match K::try_write(&lock.plain, span) {
+            Some(guard) => guard,
+            None => lock.wait(place, span, || K::write(&lock.plain, span)),
+        });
+        self.hold = Hold::new(place, || K::last(&lock.plain, true, span));
     }
 }
 

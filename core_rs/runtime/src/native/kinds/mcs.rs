@@ -6,7 +6,7 @@
 //! finds it by the processor. Threads without an index of their own share one node, and spin for it unfairly.
 //!
 //! This file and its neighbours name no atomic of their own: `sync` is std's in the crate, loom's in
-//! `tests/locks_loom.rs`.
+//! `tests/locks_loom`.
 
 use super::backoff::until;
 use super::raw::{Raw, Span};
@@ -65,7 +65,7 @@ impl Queue {
             return None;
         }
         let me = super::index();
-        if nodes.lacks(me) && self.shared_used.swap(true, Ordering::Acquire) {
+        if nodes.lacks(me) && !self.take_shared() {
             return None;
         }
         self.node(me, nodes).next.store(0, Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl Queue {
     pub(super) fn lock(&self, nodes: &Nodes) -> Turn {
         let me = super::index();
         if nodes.lacks(me) {
-            until(|| !self.shared_used.swap(true, Ordering::Acquire));
+            until(|| self.take_shared());
         }
         let node = self.node(me, nodes);
         node.next.store(0, Ordering::Relaxed);
@@ -113,6 +113,10 @@ impl Queue {
     #[inline]
     fn node<'a>(&'a self, index: usize, nodes: &'a Nodes) -> &'a Node {
         nodes.0.get(index).unwrap_or(&self.shared)
+    }
+
+    fn take_shared(&self) -> bool {
+        self.shared_used.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     #[inline]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TABLES = ("rows", *NESTED)
 Table = Literal["rows", "classes", "sites", "holds"]
-_TEXTS = ("error", "what", "schedule", "ladder")
+_TEXTS = ("error", "harm", "what", "schedule", "ladder")
 """Text that is no name of anything."""
 
 

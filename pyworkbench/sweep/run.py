@@ -191,6 +191,8 @@ class _Session:
                 self._store.note(steal_s=round(steal_seconds() - stolen, 2))
 
     def _measure(self, machine: Any, *, fresh_process: bool) -> None:
+        import pandas  # noqa: F401, PLC0415 (pyarrow would import it at the first row, between measurements)
+
         spec, points, keys = self._spec, self._plan.points, self._plan.keys
         self._began = time.monotonic()
         self._status = replace(self._status, state="running", what="")

@@ -40,9 +40,11 @@ lab: build ## JupyterLab on notebooks/
 
 bench: build ## time the core against peers, given figures and limits; the walkers' table is out/bench.html too
 	$(CARGO) bench --quiet --locked -p pyworkbench-measure --bench counters
+	$(CARGO) bench --quiet --locked -p pyworkbench-measure --bench harness
 	$(CARGO) bench --quiet --locked -p pyworkbench-runtime --bench locks
 	$(CARGO) bench --quiet --locked -p pyworkbench-explore --bench flush
 	$(BIN)/python tests/bench/limits.py
+	$(BIN)/python tests/bench/sweep.py
 	rm -rf core_rs/target/criterion
 	for run in 1 2 3 4 5; do \
 	    ( $(CARGO) bench --quiet --locked -p pyworkbench-stage2 --bench walkers -- --quiet --save-baseline $$run >/dev/null ); \

@@ -15,6 +15,7 @@ Example:
     <Stage2 4K, 40-bit IPA, start level 1, 3 table pages, walker fast>
 """
 
+from pyworkbench import _starting  # noqa: F401  # isort: skip (the first)
 from pyworkbench import _build
 from pyworkbench.beside import Beside, set_beside, variant_of
 from pyworkbench.capture import Replay, replay
@@ -26,25 +27,17 @@ from pyworkbench.errors import (
     DebugExtensionWarning,
     InputError,
     StaleExtensionWarning,
+    StoreError,
+    StoreWarning,
     TableError,
     WorkbenchError,
 )
-from pyworkbench.explore import (
-    Finding,
-    Replayed,
-    Verdict,
-    calls_modelled,
-    explore,
-    orderings,
-    replay_schedule,
-    scenarios,
-    strategies,
-    variants,
-    verdict_matrix,
-)
+from pyworkbench.explore import calls_modelled, explore, replay_schedule, scenarios, strategies, variants
 from pyworkbench.first_findings import first_findings
+from pyworkbench.matrix import orderings, verdict_matrix
 from pyworkbench.overlap import Overlap, TraceOverlaps, find_overlaps, overlaps
 from pyworkbench.table import Leaf, Stage2, run_ops
+from pyworkbench.verdict import Finding, Replayed, Verdict
 
 __all__ = [
     "Beside",
@@ -62,6 +55,8 @@ __all__ = [
     "Replayed",
     "Stage2",
     "StaleExtensionWarning",
+    "StoreError",
+    "StoreWarning",
     "TableError",
     "TraceOverlaps",
     "Track",

@@ -83,14 +83,24 @@ def explore(
 ) -> dict[str, Any]:
     """See `pyworkbench.explore`: the fields of a `Verdict`, as dicts and lists.
 
-    `progress(executions, frontier, elapsed_s)` is called about ten times a second; when it answers `False`, or a
+    `progress(executions, frontier, elapsed_s)` is called about twenty times a second; when it answers `False`, or a
     signal comes, the exploration stops and answers with what it has found.
     """
 
 def first_harm(
-    *, scenario: str, variant: str, strategy: str, search: str, seeds: Sequence[int], executions: int
+    *,
+    scenario: str,
+    variant: str,
+    strategy: str,
+    search: str,
+    seeds: int,
+    executions: int,
+    progress: Callable[[int, int, float], object] | None,
 ) -> list[int | None]:
-    """For each seed the number of the first execution that does harm, if one of the first `executions` does."""
+    """For each seed from 0 up the number of the first execution that does harm, if one of the first `executions` does.
+
+    A signal, or `progress` as in `explore`, stops it: then there are answers for the first seeds only.
+    """
 
 def named_cases() -> dict[str, Any]:
     """What has a name: `scenarios` (`name`, `about`, `text`), `kernels`, `variants`, `strategies`, `calls`, `corpus`.
@@ -98,11 +108,14 @@ def named_cases() -> dict[str, Any]:
     The corpus is that of regressions: `name`, `when`, and the cases `before` and `after` the fix.
     """
 
-def orderings(scenario: str, *, limit: int) -> tuple[list[dict[str, Any]], bool]:
-    """See `pyworkbench.orderings`: a dict an order (`order`, `scenario`, `vms`, `paths`), and whether these are all."""
+def orderings(scenario: str, *, limit: int) -> tuple[list[dict[str, Any]], bool, bool]:
+    """See `pyworkbench.orderings`: a dict an order (`order`, `scenario`, `vms`, `paths`), and whether these are all.
+
+    Last, whether a signal stopped it.
+    """
 
 def replay_schedule(schedule: str, *, every_action: bool) -> dict[str, Any]:
-    """See `pyworkbench.replay_schedule`: the case, `actions`, `threads` and `findings`."""
+    """See `pyworkbench.replay_schedule`: the case, `actions`, `threads`, `findings` and `changes`."""
 
 def kasan(console: str | PathLike[str], *, trace: str | PathLike[str] | None) -> list[dict[str, Any]]:
     """See `pyworkbench.kasan`: the fields of each `KasanReport`, as dicts and lists."""
@@ -119,8 +132,8 @@ def subtrees(*, scenario: str, variant: str, strategy: str, depth: int) -> list[
 def measure(point: str, repeat: int, run: int) -> bytes:
     """Measures a point, given as JSON, once: an Arrow IPC stream of one row, with the columns of `measurement_schema`.
 
-    `repeat` seeds what is random in the measurement; `run` is only a column. A point that needs more memory than a table
-    can have is a row whose `status` is `failed`. Ctrl-C ends it.
+    `repeat` seeds what is random in the measurement; `run` is only a column. A measurement that runs out of table pages
+    is a row whose `status` is `failed`. Ctrl-C ends it.
     """
 
 def check_point(point: str) -> str:

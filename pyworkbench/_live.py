@@ -37,7 +37,18 @@ def counting() -> Iterator[Callable[[int, int], None] | None]:
 def sweeping() -> Iterator[Callable[[object], None] | None]:
     """Yields what `sweep` takes as `progress`."""
     with _line() as show:
-        yield None if show is None else lambda status: show(str(status))
+        if show is None:
+            yield None
+            return
+        drawn = 0.0
+
+        def progress(status: object) -> None:
+            nonlocal drawn
+            if time.monotonic() - drawn >= 1:  # what is shown takes time from what is measured
+                drawn = time.monotonic()
+                show(str(status))
+
+        yield progress
 
 
 def exploring_text(executions: int, frontier: int, elapsed_s: float) -> str:

@@ -1,21 +1,29 @@
-"""What the command line shows of what takes long: progress on standard error, and tables of the results."""
+"""What the command line shows of what takes long: progress on standard error, and tables of the results.
+
+Progress is shown by commands that need no pandas, so it is imported where frames are.
+"""
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
+from textwrap import fill, indent
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from pyworkbench._live import exploring_text
-from pyworkbench.sweep import SUMMARY, size_text
+from pyworkbench.verdict import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    import pandas as pd
 
     from pyworkbench.sweep import Status, SweepResult
 
@@ -35,15 +43,23 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def sweeping() -> Iterator[Callable[[Status], None]]:
-    """A bar about a sweep, with an estimate, gone at the end; yields what `sweep` takes as `progress`."""
+    """A bar about a sweep, with an estimate, gone at the end; yields what `sweep` takes as `progress`.
+
+    It is drawn once a second and by no thread of its own: what is drawn takes time from what is measured.
+    """
     console = Console(stderr=True)
     columns = (BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden, auto_refresh=False) as bar:
         task = bar.add_task("")
+        drawn = 0.0
 
         def progress(status: Status) -> None:
-            done = status.reused + status.measured
-            bar.update(task, completed=done, total=status.planned or None, description=str(status))
+            nonlocal drawn
+            if time.monotonic() - drawn >= 1:
+                drawn = time.monotonic()
+                done = status.reused + status.measured
+                bar.update(task, completed=done, total=status.planned or None, description=str(status), refresh=True)
 
         yield progress
 
@@ -59,26 +75,33 @@ def exploring() -> Iterator[Callable[[int, int, float], None]]:
         yield progress
 
 
-def show_matrix(matrix: pd.DataFrame, *, ladders: bool) -> None:
+def show_matrix(matrix: pd.DataFrame, *, search: str, ladders: bool) -> None:
     """Prints a table for each scenario, a row a cell; below it, what has no meaning there and why, and ladders."""
-    console = Console()
+    console = _console()
     for scenario, rows in matrix.groupby("scenario", sort=False):
-        table = Table(title=str(scenario), title_justify="left", box=box.SIMPLE, padding=0)
+        judged = rows[rows["verdict"] != "n/a"]
+        more = (judged["verdict"] == "Bug") & ~judged["complete"].fillna(value=False).astype(bool)
+        table = Table(
+            title=str(scenario),
+            title_justify="left",
+            caption="+ not every execution was seen" if more.any() else None,
+            box=box.SIMPLE,
+            padding=0,
+        )
         for name in ("variant", "strategy", "verdict"):
             table.add_column(name, no_wrap=True)
         table.add_column("harm that can come first, or why")
-        table.add_column("classes", justify="right", no_wrap=True)
+        for name in (*_COUNTS[:2], "classes" if search == "dpor" else "whole"):
+            table.add_column(name, justify="right", no_wrap=True)
         before = None
-        judged = rows[rows["verdict"] != "n/a"]
-        for row in judged.to_dict("records"):
-            colour = _COLOURS[row["verdict"]]
+        for row, seen_in_part in zip(judged.to_dict("records"), more, strict=True):
             said = row["kinds"] if row["verdict"] == "Bug" else row["what"]
-            seen = "" if pd.isna(row["classes"]) else f"{row['classes']:,.0f}"
-            mark = "" if row["verdict"] != "Bug" or row["complete"] else "+"  # more may come
+            counts = ["" if _is_missing(row[name]) else f"{row[name]:,}" for name in _COUNTS]
             variant = "" if row["variant"] == before else row["variant"]
             before = row["variant"]
-            verdict = f"[{colour}]{row['verdict']}[/{colour}]"
-            table.add_row(variant, row["strategy"], verdict, "" if pd.isna(said) else said, seen + mark)
+            counts[-1] += "+" if seen_in_part else ""
+            verdict = _coloured(row["verdict"])
+            table.add_row(variant, row["strategy"], verdict, "" if _is_missing(said) else said, *counts)
         console.print(table if len(judged) else f"{scenario}: no verdict")
         reasons: dict[tuple[str, str], list[str]] = {}
         for row in rows[rows["verdict"] == "n/a"].to_dict("records"):
@@ -92,25 +115,81 @@ def show_matrix(matrix: pd.DataFrame, *, ladders: bool) -> None:
             console.out(f"\n{about}\n\n{row['ladder']}\nreplay: {row['schedule']}", highlight=False)
 
 
-def show_orderings(orders: pd.DataFrame) -> None:
-    """Prints a row for each order, and how many there are of each sort."""
-    console = Console()
-    proved = "verdict" in orders
-    table = Table(box=box.SIMPLE, padding=(0, 1))
-    table.add_column("order")
-    table.add_column("flushes", justify="right")
-    for name in ("overlap", "paths", *(["verdict"] if proved else [])):
-        table.add_column(name)
-    for row in orders.to_dict("records"):
-        cells = [row["order"], str(row["flushes"]), "may" if row["may_overlap"] else "", row["paths"]]
-        if proved:
-            verdict = "" if pd.isna(row["verdict"]) else row["verdict"]
-            kinds = "" if pd.isna(row["kinds"]) else row["kinds"]
-            cells.append(f"{verdict} {kinds}".strip())
-        table.add_row(*cells)
-    console.print(table)
+def show_orderings(orders: pd.DataFrame, *, search: str, ladders: bool | None) -> None:
+    """Prints a block for each order, and how many there are of each sort; ladders, if not said, where they are few."""
+    console = _console()
+    proved = orders[orders["verdict"].notna()] if "verdict" in orders else orders[:0]
+    bugs = proved[proved["verdict"] == "Bug"]["ladder"].nunique() if len(proved) else 0
+    if ladders is None:
+        ladders = bugs <= _FEW
+    margin = " " * (len(str(len(orders))) + 2)
+    shown: dict[str, int] = {}
+    for number, row in enumerate(orders.to_dict("records"), 1):
+        text = _wrapped(_by_task(row["order"]), console.width, f"{number}.".ljust(len(margin)), margin)
+        console.out(text.replace(_HARD, " "), highlight=False)
+        flushes = f"{row['flushes']} flush{'' if row['flushes'] == 1 else 'es'}"
+        overlap = ", two may overlap" if row["may_overlap"] else ""
+        console.out(_wrapped(f"{flushes}{overlap}: {row['paths']}", console.width, margin, margin), highlight=False)
+        if number - 1 not in proved.index:
+            continue
+        said = row["what"] if row["verdict"] != "Bug" else f"{row['kinds']}: {row['what']}"
+        said = "" if _is_missing(said) else f" {said}"
+        console.print(f"{margin}{_coloured(row['verdict'])}{said}", highlight=False, soft_wrap=True)
+        if not _is_missing(row["executions"]):
+            counts = counted(row["executions"], row["actions"], row["classes"], search)
+            console.out(f"{margin}{counts}", highlight=False)
+        if row["verdict"] == "Bug":
+            console.out(f"{margin}replay: {row['schedule']}", highlight=False)
+        if row["verdict"] == "Bug" and ladders:
+            same = shown.setdefault(row["ladder"], number)
+            text = row["ladder"] if same == number else f"the ladder of order {same}\n"
+            console.out("\n" + indent(text, margin), highlight=False)
     more = "" if orders.attrs["complete"] else ", and there are more"
-    console.print(f"{len(orders)} orders{more}; in {orders['may_overlap'].sum()} two flushes of a VM may overlap")
+    overlapping = orders["may_overlap"].sum()
+    console.out(f"{len(orders)} orders{more}; in {overlapping} two flushes of a VM may overlap", highlight=False)
+    if len(proved):
+        verdicts = proved["verdict"].value_counts()
+        console.out(
+            f"of the first {len(proved)}, explored: " + ", ".join(f"{name} {n}" for name, n in verdicts.items()),
+            highlight=False,
+        )
+
+
+def _by_task(order: str) -> str:
+    """An order with each task's steps in a row together, and no step broken."""
+    steps = [step.split(" ", 1) for step in order.split("; ")]
+    rows = [
+        (task, ", ".join(step.replace(" ", _HARD) for _, step in row)) for task, row in groupby(steps, itemgetter(0))
+    ]
+    return "; ".join(f"{task}:{_HARD}{row}" for task, row in rows)
+
+
+_FEW = 3  # ladders that are shown unasked
+_HARD = "\N{NO-BREAK SPACE}"
+_COUNTS = ("executions", "actions", "classes")
+
+
+def _wrapped(text: str, width: int, first: str, others: str) -> str:
+    return fill(text, width, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)
+
+
+def _console() -> Console:
+    """Standard output; as wide as tables are read well where it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDE)
+
+
+_WIDE = 120
+
+
+def _is_missing(value: object) -> bool:
+    import pandas as pd  # noqa: PLC0415 (there is a frame, so it is there)
+
+    return bool(pd.isna(value))  # type: ignore[call-overload]  # of one value
+
+
+def _coloured(verdict: str) -> str:
+    return f"[{_COLOURS[verdict]}]{verdict}[/{_COLOURS[verdict]}]"
 
 
 def show_first_findings(found: pd.DataFrame) -> None:
@@ -123,7 +202,7 @@ def show_first_findings(found: pd.DataFrame) -> None:
     for name, rows in found.groupby("bug", sort=False):
         cells = {row["search"]: _quartiles(row) for row in rows.to_dict("records")}
         table.add_row(str(name), *(cells[search] for search in searches))
-    console = Console()
+    console = _console()
     console.print(table)
     console.print(
         f"median (quartiles) of executions to the first harm; {found['seeds'].max()} seeds, none for dpor and dfs; "
@@ -132,7 +211,11 @@ def show_first_findings(found: pd.DataFrame) -> None:
 
 
 def _quartiles(row: Mapping[Any, Any]) -> str:
-    lower, median, upper = ("..." if pd.isna(row[name]) else f"{row[name]:,}" for name in ("lower", "median", "upper"))
+    if not row["seeds"]:
+        return "not tried"
+    lower, median, upper = (
+        "..." if _is_missing(row[name]) else f"{row[name]:,}" for name in ("lower", "median", "upper")
+    )
     spread = "" if row["seeds"] == 1 else f" ({lower}-{upper})"
     share = "" if row["found"] == 1 else f" {row['found']:.0%}"
     return median + spread + share
@@ -148,7 +231,7 @@ MOST_ROWS = 100
 def show_sweep(result: SweepResult) -> None:
     """Prints how a sweep ended, and a row for each point: medians over its repeats, a table a walk; or verdicts."""
     facts, status = result.environment, result.status
-    console = Console()
+    console = _console()
     console.print(status.plan, highlight=False)
     console.print(str(status), highlight=False)
     if status.last_error:
@@ -158,14 +241,15 @@ def show_sweep(result: SweepResult) -> None:
         return
     console.print(f"{facts['cpu']}, {facts['cores']} cores; medians, repeats: {result.spec.repeats}", highlight=False)
     summary = result.summary()
-    for walk, rows in summary.head(MOST_ROWS).groupby("walk", observed=True):
-        console.print(_table(f"faults of the {walk} walk", rows))
+    walks: Any = summary.head(MOST_ROWS).groupby("walk", observed=True, dropna=False)
+    for walk, rows in walks:
+        console.print(_table("no faults" if _is_missing(walk) else f"faults of the {walk} walk", rows))
     _say_what_is_left(console, len(summary))
 
 
 def show_status(status: Status) -> None:
     """Prints how far a sweep is, and what is wrong with its store."""
-    console = Console()
+    console = _console()
     console.print(str(status), highlight=False)
     if status.plan:
         console.print(f"plan: {status.plan}", highlight=False)
@@ -190,12 +274,14 @@ def _verdicts(rows: pd.DataFrame) -> Table:
     for row in rows.head(MOST_ROWS).to_dict("records"):
         verdict = row["verdict"] if row["status"] == "ok" else row["status"]
         said = row["kinds"] if row["verdict"] == "Bug" else row["what"] if row["status"] == "ok" else row["error"]
-        names = [row[name] for name in ("scenario", "variant", "strategy", "search")]
-        table.add_row(*names, verdict, "" if pd.isna(said) else said)
+        names = [str(row[name]) for name in ("scenario", "variant", "strategy", "search")]
+        table.add_row(*names, str(verdict), "" if _is_missing(said) else str(said))
     return table
 
 
 def _table(title: str, summary: pd.DataFrame) -> Table:
+    from pyworkbench.sweep import SUMMARY  # noqa: PLC0415 (half a second)
+
     marked = summary["oversubscribed"].any()
     table = Table(
         title=title,
@@ -209,7 +295,7 @@ def _table(title: str, summary: pd.DataFrame) -> Table:
     for figure in SUMMARY.values():
         table.add_column(figure.replace(", ", "\n"), justify="right", min_width=7)
     for row in summary.to_dict("records"):
-        figures = ["" if pd.isna(row[name]) else f"{row[name]:,.2f}" for name in SUMMARY]
+        figures = ["" if _is_missing(row[name]) else f"{row[name]:,.2f}" for name in SUMMARY]
         mark = "*" if row["oversubscribed"] else " "
         threads, *configuration = [shown_value(name, row[name]) for name in names]
         table.add_row(f"{threads}{mark}", *configuration, *figures)
@@ -222,6 +308,8 @@ TITLES = {"order": "teardown", "guest_bytes": "guest", "leaf_bytes": "leaf", "st
 
 def shown_value(name: str, value: Any) -> str:
     """A value of the configuration for people: sizes with their units."""
-    if pd.isna(value):
+    from pyworkbench.sweep import size_text  # noqa: PLC0415 (half a second)
+
+    if _is_missing(value):
         return ""
     return size_text(int(value)) if name.endswith("_bytes") else str(value)

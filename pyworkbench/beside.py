@@ -16,7 +16,7 @@ from pyworkbench.explore import calls_modelled, variants
 
 if TYPE_CHECKING:
     from pyworkbench.console import KasanReport
-    from pyworkbench.explore import Finding, Verdict
+    from pyworkbench.verdict import Finding, Verdict
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pyworkbench.sweep import described, require_recorded
+from pyworkbench.sweep import described, require_recorded, under_every_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,8 +50,9 @@ def contention(result: SweepResult) -> str:
     counts = _counts_with_cores(rows)
     if len(counts) > 1:
         low, high = counts[0], counts[-1]
+        by_pattern = under_every_pattern(rows)
         for pattern in rows["pattern"].cat.categories:
-            of_pattern = rows[rows["pattern"] == pattern]
+            of_pattern = by_pattern[by_pattern["pattern"] == pattern]
             said.append(_gains(of_pattern, pattern, low, high))
     return "\n\n".join([f"In {len(rows)} measurements:", "\n".join(said)])
 
@@ -109,7 +110,7 @@ def oversubscription(result: SweepResult) -> str:
     compared: list[str] = []
     fitting = _counts_with_cores(rows)
     waited = rows[["read_wait_max_ns", "write_wait_max_ns"]].max(axis="columns")
-    groups: Any = rows.assign(wait_max_ns=waited).groupby(["pattern", "walk"], observed=True)
+    groups: Any = under_every_pattern(rows.assign(wait_max_ns=waited)).groupby(["pattern", "walk"], observed=True)
     for (pattern, walk), of_both in groups if fitting else []:
         before, after = (
             {name: _median(of_both, count, name) for name in ("faults_per_s", "involuntary_switches")}

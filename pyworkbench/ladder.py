@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyworkbench.explore import Verdict
+    from pyworkbench.verdict import Verdict
 
 _LINE = 18  # pixels between two lines
 _LETTER = 7.3  # width of a letter of the 12-pixel monospace font

@@ -3,8 +3,7 @@
 Guaranteed: the text of a `LockStat` is laid out as Linux lays `/proc/lock_stat` out, byte for byte (the last newline
 is `print`'s), and `read_lock_stat` reads it again with the same numbers; that of a `PerfLock` is laid out as perf
 prints it. Not guaranteed, and different from a kernel's: a contention point here is a site, which has a name and no
-address, so its address is zeros, as under kptr_restrict; every site is listed, where a kernel keeps four; there is
-no second list, of those who held the lock meanwhile, for that is not recorded.
+address, so its address is zeros, as under kptr_restrict; every site is listed, where a kernel keeps four.
 """
 
 from __future__ import annotations
@@ -47,6 +46,7 @@ _ROWS = (
     *(name.replace("-", "_") + ("_us" if "time" in name else "") for name in _COLUMNS),
 )
 _POINTS = ("lock_class", "kind", "count", "address", "symbol")
+_LISTS = {"contended": "contentions", "contending": "contended_by"}  # what each list of points counts
 _SUFFIXES = {"read": "-R", "write": "-W"}
 _WIDTH = 40 + 15 * len(_COLUMNS)
 
@@ -170,16 +170,9 @@ def lock_stat(measured: pd.DataFrame | Path | str) -> LockStat:
         .sort_values(["contended", "lock_class", "reading"], ignore_index=True)
         .loc[:, list(_ROWS)]
     )
-    places = sites[sites["contentions"] > 0].groupby(["lock_class", "site"], observed=True)["contentions"].sum()
-    points = (
-        places.sort_values(ascending=False, kind="stable")
-        .reset_index()
-        .sort_values("lock_class", key=lambda names: names.map(list(rows["lock_class"]).index), kind="stable")
-        .rename(columns={"contentions": "count", "site": "symbol"})
-        .assign(kind="contended", address=0)
-        .reset_index(drop=True)
-    )
-    return LockStat(rows, points[list(_POINTS)], _doubts(sites))
+    order = list(dict.fromkeys(rows["lock_class"]))
+    points = pd.concat([_points(sites, kind, column, order) for kind, column in _LISTS.items()], ignore_index=True)
+    return LockStat(rows, points, _doubts(sites))
 
 
 def read_lock_stat(file: Path | str) -> LockStat:
@@ -199,9 +192,8 @@ def lock_stat_of(contents: bytes, name: str = "lock_stat") -> LockStat:
         name: what errors call it.
     """
     found = _core.read_lock_stat(contents, name)
-    return LockStat(
-        pd.DataFrame(found["rows"], columns=_ROWS), pd.DataFrame(found["points"], columns=_POINTS), found["warnings"]
-    )
+    rows = pd.DataFrame(found["rows"], columns=_ROWS).astype({"side": "str"})
+    return LockStat(rows, pd.DataFrame(found["points"], columns=_POINTS), found["warnings"])
 
 
 def perf_lock(measured: pd.DataFrame | Path | str) -> PerfLock:
@@ -275,6 +267,17 @@ def _added_up(sites: pd.DataFrame) -> pd.DataFrame:
         for how in ("min", "max", "total", "avg"):
             rows[f"{kind}time_{how}_us"] = (rows.pop(f"{kind}time_{how}") + 5) // 10 / 100  # to 10 ns, as Linux
     return rows[rows["acquisitions"] > 0]
+
+
+def _points(sites: pd.DataFrame, kind: str, column: str, order: list[str]) -> pd.DataFrame:
+    """One list of contention points, the busiest of each lock first."""
+    if column not in sites.columns:
+        return pd.DataFrame(columns=_POINTS)
+    counts = sites.assign(count=sites[column].fillna(0).astype("int64"))
+    places = counts.groupby(["lock_class", "site"], observed=True)["count"].sum()
+    found = places[places > 0].sort_values(ascending=False, kind="stable").reset_index()
+    found = found.sort_values("lock_class", key=lambda names: names.map(order.index), kind="stable")
+    return found.rename(columns={"site": "symbol"}).assign(kind=kind, address=0)[list(_POINTS)]
 
 
 def _doubts(sites: pd.DataFrame) -> list[str]:

@@ -25,6 +25,7 @@ from traitlets.config import Config
 
 from pyworkbench.errors import InputError, WorkbenchError
 from pyworkbench.exported import tables_of, write_tables
+from pyworkbench.sweep.spec import SweepSpec, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,10 +135,18 @@ def _export(notebook: nbformat.NotebookNode, out: Path) -> None:
 def check_parameters(notebook: nbformat.NotebookNode, parameters: Mapping[str, Any]) -> None:
     """Compares parameters with those of a notebook: papermill itself only logs what it does not know.
 
+    Where the notebook's metadata say that its parameters are a sweep's (`pyworkbench.parameters` is `SweepSpec`), every
+    field of the spec is one, and the spec checks the values.
+
     Raises:
-        InputError: one is unknown, or of another type than its default.
+        InputError: one is unknown, of another type than its default, or no value of its field.
     """
     known = parameters_of(notebook)
+    if notebook.metadata.get("pyworkbench", {}).get("parameters") == "SweepSpec":
+        fields = {name: value for name, value in {**known, **parameters}.items() if name in SweepSpec.model_fields}
+        spec_of(fields)
+        parameters = {name: value for name, value in parameters.items() if name not in fields}
+        known |= fields
     for name, value in parameters.items():
         if name not in known:
             close = get_close_matches(name, known, n=1)

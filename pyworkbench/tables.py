@@ -29,7 +29,8 @@ def medians(result: SweepResult) -> GT:
     """The medians of a sweep: a row a point, those with more threads than cores on another ground."""
     summary = result.summary().sort_values(["pattern", "walk", "threads", "order"], ignore_index=True)
     over = summary["oversubscribed"].astype(bool).to_numpy()
-    group = summary["pattern"].astype(str) + " ranges, " + summary["walk"].astype(str) + " walk"
+    pattern, walk = (summary[name].astype(object).fillna(word) for name, word in (("pattern", "all"), ("walk", "no")))
+    group = pattern + " ranges, " + walk + " walk"
     shown = summary.drop(columns=["oversubscribed", "pattern", "walk"]).astype({"order": str}).assign(group=group)
     table = (
         GT(shown, groupname_col="group")
@@ -83,7 +84,7 @@ _GROUNDS = {"Proved": "#e3f3e8", "Bug": "#fbe3e3", "Exhausted": "#f7f0d8"}
 
 
 def verdicts(matrix: pd.DataFrame) -> GT:
-    """A verdict matrix: a row a strategy on a kernel, a column a scenario, with the number of classes seen."""
+    """A verdict matrix: a row a strategy on a kernel, a column a scenario, with what was seen, in numbers."""
     scenarios = list(dict.fromkeys(matrix["scenario"]))
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in matrix.to_dict("records"):
@@ -103,13 +104,11 @@ def verdicts(matrix: pd.DataFrame) -> GT:
 
 
 def _cell(row: Mapping[Any, Any]) -> str:
-    """The verdict; for a bug the kinds of harm that can come first, else how many classes of executions were seen."""
-    match row["verdict"]:
-        case "Bug":
-            return f"Bug: {row['kinds']}"
-        case "n/a":
-            return "n/a"
-        case verdict if pd.isna(row["classes"]):
-            return f"{verdict}: {row['what']}"
-        case verdict:
-            return f"{verdict} ({row['classes']:,.0f})"
+    """The verdict; for a bug the kinds of harm that can come first, and what was seen, in numbers."""
+    if row["verdict"] == "n/a":
+        return "n/a"
+    said = {"Bug": row["kinds"], "Exhausted": row["what"]}.get(row["verdict"])
+    verdict = f"{row['verdict']}: {said}" if said else row["verdict"]
+    if pd.isna(row["executions"]):
+        return verdict
+    return f"{verdict} ({row['executions']:,} executions, {row['actions']:,} actions, {row['classes']:,} classes)"

@@ -1,7 +1,12 @@
 """Commands that explore: one case, a matrix of cases, the orders of life-cycle steps, and searches side by side."""
 
+import inspect
 import json
-from typing import Annotated
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
@@ -16,30 +21,59 @@ from pyworkbench import (
     variants,
     verdict_matrix,
 )
-from pyworkbench.explore import RACES, Search
+from pyworkbench.explore import Search
+from pyworkbench.matrix import RACES
 
 commands = typer.Typer()
 
 Variants = Annotated[list[str] | None, typer.Option("--variant", help="A kernel variant; again for another.")]
 Strategies = Annotated[list[str] | None, typer.Option("--strategy", help="A locking strategy; again for another.")]
-SearchOption = Annotated[Search, typer.Option(help="The way through the executions.")]
-Executions = Annotated[int | None, typer.Option(min=1, help="The most executions.")]
-Seconds = Annotated[float | None, typer.Option("--time", min=0, metavar="SECONDS", help="The most time.")]
-Preemptions = Annotated[int | None, typer.Option(min=0, help="The most preemptions of one execution.")]
+Variant = Annotated[str, typer.Option(help="The kernel's teardown.")]
+Strategy = Annotated[str, typer.Option(help="The locking strategy: a name, or parts such as `cache=claim`.")]
+Json = typer.Option("--json", help="JSON: one object a line.")
+
+
+def how(
+    search: Annotated[Search, typer.Option(help="The way through the executions.")] = "dpor",
+    seed: Annotated[int, typer.Option(min=0, help="Of random, pct and surw.")] = 0,
+    executions: Annotated[int | None, typer.Option(min=1, help="The most executions.")] = None,
+    actions: Annotated[int | None, typer.Option(min=1, help="The most actions of one execution.")] = None,
+    preemptions: Annotated[int | None, typer.Option(min=0, help="The most preemptions of one execution.")] = None,
+    time_s: Annotated[
+        float | None, typer.Option("--time", min=0, metavar="SECONDS", help="The most time of an exploration.")
+    ] = None,
+) -> None:
+    """The options of every exploration."""
+
+
+def takes_how(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorates a command whose last parameter is `**how`: it has the options of every exploration."""
+    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in [*own, *inspect.signature(how).parameters.values()]]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        command(**given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
+
+
+def stop_if(stopped: bool) -> None:
+    """Ends a command whose answer Ctrl-C cut short, after it was printed."""
+    if stopped:
+        raise KeyboardInterrupt
 
 
 @commands.command("explore", epilog="Exit codes: 0 Proved, 10 Bug, 11 Exhausted; with --replay 10 harm, 1 no harm.")
+@takes_how
 def explore_command(
     scenario: Annotated[
         str | None, typer.Argument(help="A name, or a text such as `task T1: exit; task T2 fds=vm: close vm`.")
     ] = None,
-    variant: Annotated[str, typer.Option(help="The kernel's teardown.")] = "arm64-7.3",
-    strategy: Annotated[str, typer.Option(help="A locking strategy: a name, or parts such as `cache=claim`.")] = "none",
-    search: SearchOption = "dpor",
-    seed: Annotated[int, typer.Option(min=0, help="Of random, pct and surw.")] = 0,
-    executions: Executions = None,
-    time_s: Seconds = None,
-    preemptions: Preemptions = None,
+    variant: Variant = "arm64-7.3",
+    strategy: Strategy = "none",
     every: Annotated[bool, typer.Option("--every", help="Do not end at the first harm: see every execution.")] = False,
     schedule: Annotated[
         str | None, typer.Option("--replay", metavar="SCHEDULE", help="Run a schedule of an earlier bug again.")
@@ -47,8 +81,12 @@ def explore_command(
     every_action: Annotated[
         bool, typer.Option("--every-action", help="With --replay: show every action, not only those that matter.")
     ] = False,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Threads, each on parts of the executions; dpor alone has parts.")
+    ] = 1,
     list_all: Annotated[bool, typer.Option("--list", help="List the scenarios, variants and strategies.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, Json] = False,
+    **how: Any,
 ) -> None:
     """Run every interleaving of a scenario, and say whether one does harm: a proof, or a ladder that shows it."""
     if list_all:
@@ -62,24 +100,23 @@ def explore_command(
         raise typer.Exit(10 if replayed.bug else 1)
     from pyworkbench._show import exploring  # noqa: PLC0415 (half a second)
 
-    with exploring() as progress:
+    threads = ThreadPoolExecutor(jobs) if jobs > 1 else nullcontext(None)
+    with exploring() as progress, threads as executor:
         verdict = explore(
             scenario or "",
             variant=variant,
             strategy=strategy,
-            search=search,
-            seed=seed,
-            executions=executions,
-            time_s=time_s,
-            preemptions=preemptions,
             stop_at_first=not every,
+            executor=executor,
             progress=progress,
+            **how,
         )
     print(json.dumps(verdict.as_json()) if as_json else verdict)
     raise typer.Exit({"Proved": 0, "Bug": 10, "Exhausted": 11}[verdict.answer])
 
 
 @commands.command("matrix")
+@takes_how
 def matrix_command(
     scenario: Annotated[
         list[str] | None,
@@ -89,77 +126,60 @@ def matrix_command(
     ] = None,
     variant: Variants = None,
     strategy: Strategies = None,
-    search: SearchOption = "dpor",
-    executions: Executions = None,
-    time_s: Seconds = None,
-    preemptions: Preemptions = None,
     ladders: Annotated[bool, typer.Option("--ladders", help="Below the table, the ladder of every bug.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each cell.")] = False,
+    as_json: Annotated[bool, Json] = False,
+    **how: Any,
 ) -> None:
     """Give the verdict for every variant and strategy, with the kinds of harm that can come first."""
     from pyworkbench._show import counting, show_matrix  # noqa: PLC0415 (half a second)
 
     with counting("exploring") as progress:
-        matrix = verdict_matrix(
-            scenario or RACES,
-            variants=variant,
-            strategies=strategy,
-            search=search,
-            executions=executions,
-            time_s=time_s,
-            preemptions=preemptions,
-            progress=progress,
-        )
+        matrix = verdict_matrix(scenario or RACES, variants=variant, strategies=strategy, progress=progress, **how)
     if as_json:
         for line in matrix.to_json(orient="records", lines=True).splitlines():
             row = json.loads(line)
             print(json.dumps(row | {"kinds": row["kinds"].split(", ") if row["kinds"] else []}))
     else:
-        show_matrix(matrix, ladders=ladders)
+        show_matrix(matrix, search=how["search"], ladders=ladders)
+    stop_if(matrix.attrs["stopped"])
 
 
 @commands.command("orderings")
+@takes_how
 def orderings_command(
     scenario: Annotated[
         str, typer.Argument(help="A name or a text; the steps of its tasks are put into every legal order.")
     ],
     limit: Annotated[int, typer.Option(min=1, help="The most orders.")] = 10_000,
     prove: Annotated[int, typer.Option(min=0, metavar="N", help="Explore the first N orders.")] = 0,
-    variant: Annotated[str, typer.Option(help="With --prove: the kernel's teardown.")] = "arm64-7.3",
-    strategy: Annotated[str, typer.Option(help="With --prove: the locking strategy.")] = "none",
-    search: SearchOption = "dpor",
-    executions: Executions = None,
-    time_s: Seconds = None,
-    preemptions: Preemptions = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each order.")] = False,
+    variant: Variant = "arm64-7.3",
+    strategy: Strategy = "none",
+    ladders: Annotated[
+        bool | None,
+        typer.Option(help="With --prove: the ladder of every bug; if not said, where there are three or fewer."),
+    ] = None,
+    as_json: Annotated[bool, Json] = False,
+    **how: Any,
 ) -> None:
     """List every legal order of life-cycle steps: which paths flush, how often, and whether two may overlap."""
     from pyworkbench._show import counting, show_orderings  # noqa: PLC0415 (half a second)
 
     with counting("exploring") as progress:
         orders = orderings(
-            scenario,
-            limit=limit,
-            prove=prove,
-            variant=variant,
-            strategy=strategy,
-            search=search,
-            executions=executions,
-            time_s=time_s,
-            preemptions=preemptions,
-            progress=progress,
+            scenario, limit=limit, prove=prove, variant=variant, strategy=strategy, progress=progress, **how
         )
     if as_json:
         print(orders.to_json(orient="records", lines=True), end="")
     else:
-        show_orderings(orders)
+        show_orderings(orders, search=how["search"], ladders=ladders)
+    stop_if(orders.attrs["stopped"])
 
 
 @commands.command("first-findings")
 def first_findings_command(
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds for random, pct and surw.")] = 100,
     executions: Annotated[int, typer.Option(min=1, help="The most executions for each seed.")] = 10_000,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each bug and search.")] = False,
+    as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Count the executions that each search needs to see each known bug for the first time: quartiles over seeds."""
     from pyworkbench._show import counting, show_first_findings  # noqa: PLC0415 (half a second)
@@ -170,6 +190,7 @@ def first_findings_command(
         print(found.to_json(orient="records", lines=True), end="")
     else:
         show_first_findings(found)
+    stop_if(found.attrs["stopped"])
 
 
 def list_cases() -> None:

@@ -17,7 +17,7 @@ def report(
         typer.Argument(metavar="DIR|NOTEBOOK", help="A store of a sweep, or a notebook to run; neither is changed."),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="The report: one HTML file that loads nothing.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The report: one HTML file that loads nothing.")
     ],
     parameter: Annotated[
         list[str] | None,

@@ -45,6 +45,9 @@ def sweep_command(
     fresh_process: Annotated[
         bool, typer.Option("--fresh-process", help="A new process for each measurement, not a warm one.")
     ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Measure again what crashed or failed, as after more memory or time.")
+    ] = False,
     **fields: str,
 ) -> None:
     """Measure, or explore, every combination of the fields, and print the medians; run again, go on from there."""
@@ -54,7 +57,9 @@ def sweep_command(
     if executor is not None and spec.kind == "measure":
         raise InputError(f"--executor {executor}: {REFUSES_EXECUTORS}")
     with executor_named(executor) if executor else nullcontext(None) as pool, sweeping() as progress:
-        result = sweep(spec, out, progress, executor=pool, strict_build=strict_build, fresh_process=fresh_process)
+        result = sweep(
+            spec, out, progress, executor=pool, strict_build=strict_build, fresh_process=fresh_process, retry=retry
+        )
     show_sweep(result)
 
 

@@ -14,6 +14,9 @@ WORDS = {
     "teardown_ns": "teardown time",
     "ops_per_s": "operations a second",
     "op_bytes": "operation",
+    "touch_bytes": "touch",
+    "write_percent": "writes, %",
+    "background_pause_ns": "background pause",
     "step_bytes": "step",
     "ipa_bits": "IPA bits",
     "delay_ns": "delay",
@@ -22,7 +25,11 @@ WORDS = {
 """What a figure calls a column, where its name is not a word already."""
 
 _MISSING = {"step_bytes": "whole", "ops_per_thread": "one pass", "rate_per_s": "closed loop"}
-_FLAGS = {"breaks": ("no lock breaks", "lock breaks"), "defer": ("at once", "deferred")}
+_FLAGS = {
+    "breaks": ("no lock breaks", "lock breaks"),
+    "defer": ("at once", "deferred"),
+    "logging": ("no dirty logging", "dirty logging"),
+}
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from pyworkbench.errors import InputError
 from pyworkbench.plots._style import BLUE, SERIES, SOFT, STYLE, VERMILLION, SvgFigure, jitter, shade_oversubscribed
-from pyworkbench.sweep import both_sides, described, require_recorded
+from pyworkbench.sweep import both_sides, described, require_recorded, under_every_pattern
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ def contention(rows: pd.DataFrame) -> SvgFigure:
     Args:
         rows: `SweepResult.rows`, with counters recorded; without times the waiting time is left out.
     """
-    rows = described(rows)
+    rows = under_every_pattern(described(rows))
     require_recorded(rows, "read_contentions")
     per_fault = {
         "Faults served,\nmillions a second": rows["faults_per_s"] / 1e6,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from textwrap import fill
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import matplotlib as mpl
 import numpy as np
@@ -14,7 +14,7 @@ from pyworkbench.guest_figures import published_faults
 from pyworkbench.plots._style import (
     BLUE,
     GREY,
-    INK,
+    SHAPES,
     STYLE,
     VERMILLION,
     InteractiveFigure,
@@ -29,6 +29,7 @@ from pyworkbench.stats._frame import check_column, check_figure, varies
 TITLE = "Parallel faults: speed-up over one thread"
 MEASURED = "measured here"
 _COLOURS = {"exclusive": VERMILLION, "shared": BLUE}
+_DASHES = ([1, 0], [6, 3], [2, 3])
 _LINES = {MEASURED: ("-", "o"), "published, dirty": ("--", "s"), "published, populate": (":", "^")}
 
 
@@ -152,14 +153,16 @@ def _interactive(shown: pd.DataFrame, caption: str) -> InteractiveFigure:
     scale = alt.Scale(type="log", base=2)
     x = alt.X("threads:Q", title="threads, or vCPUs (logarithmic)", scale=scale, axis=ticks)
     titled = {"title": "times the rate of one thread (logarithmic)", "scale": scale, "axis": ticks}
-    sources = list(_LINES)
-    solid = alt.Legend(title=None, symbolOpacity=1, symbolStrokeColor=INK, symbolFillColor="transparent")
-    walks = alt.Legend(title=None, symbolOpacity=1, symbolType="square")
-    walk = alt.Color("walk:N", legend=walks, scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())))
-    dash = alt.StrokeDash("source:N", legend=solid, scale=alt.Scale(domain=sources, range=[[1, 0], [6, 3], [2, 3]]))
-    shape = alt.Shape(
-        "source:N", legend=solid, scale=alt.Scale(domain=sources, range=["circle", "square", "triangle-up"])
-    )
+    shown = shown.assign(series=shown["walk"] + " walk, " + shown["source"])
+    names = {row["series"]: (row["walk"], row["source"]) for row in shown.to_dict("records")}
+
+    def scaled(of: dict[str, Any], which: int) -> Any:
+        return alt.Scale(domain=list(names), range=[of[keys[which]] for keys in names.values()])
+
+    legend = alt.Legend(title=None, columns=3, symbolOpacity=1)
+    walk = alt.Color("series:N", legend=legend, scale=scaled(_COLOURS, 0))
+    dash = alt.StrokeDash("series:N", legend=legend, scale=scaled(dict(zip(_LINES, _DASHES, strict=True)), 1))
+    shape = alt.Shape("series:N", legend=legend, scale=scaled(dict(zip(_LINES, SHAPES, strict=False)), 1))
     base = alt.Chart({"values": records(shown)})
     proportion = (
         alt.Chart({"values": [{"threads": 1, "speed_up": 1}, {"threads": most, "speed_up": most}]})

@@ -52,6 +52,7 @@ def load(directory: Path | str, table: Table = "rows") -> pd.DataFrame:
         raise InputError(f"table {table!r} is not one of a store of kind {kind}: {known}")
     left_out: list[str] = []
     found = segments.reading(lambda: _read(directory, kind, table, left_out))
+    found = _without_superseded(found)
     frame = _frame(found if table == "rows" else _unnest(found, table))
     for sentence in left_out:
         warnings.warn(sentence, StoreWarning, stacklevel=2)
@@ -75,6 +76,24 @@ def _read(directory: Path, kind: str, table: str, left_out: list[str]) -> pa.Tab
     if not found and left_out:
         raise StoreError(f"nothing in the store can be read: {left_out[0]}", str(directory))
     return pa.concat_tables(found) if found else reader_schema(wanted).empty_table()
+
+
+def _without_superseded(found: pa.Table) -> pa.Table:
+    """Leaves out rows without figures that have been measured again since."""
+    import numpy as np  # noqa: PLC0415 (see _frames)
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    bad = pc.not_equal(found["status"].cast(pa.string()), "ok").to_numpy()
+    if not bad.any():
+        return found
+    key = found["key"].cast(pa.string()).combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    measurement = key << 32 | found["repeat"].to_numpy()
+    again = np.flatnonzero(np.isin(measurement, measurement[bad]))
+    last = dict(zip(measurement[again].tolist(), again.tolist(), strict=True))
+    kept = ~bad
+    kept[list(last.values())] = True
+    return found.filter(pa.array(kept))
 
 
 def reader(wanted: pa.Schema) -> Any:

@@ -29,6 +29,8 @@ TELL_S = 0.2
 """How often who waits for a measurement is told that it still runs."""
 START_S = 60.0
 """How long a worker may take to start, on a machine that is busy."""
+START_TRIES = 10
+"""How often a worker that is killed while it starts is started again."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Worker:
             else:
                 return process
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, tries: int = START_TRIES) -> subprocess.Popen[bytes]:
         """Starts a process, and waits until it has imported the core."""
         self._process = process = subprocess.Popen(  # noqa: S603 (this interpreter, and a file of this package)
             # Without site-packages: it needs none, and starts in a third of the time.
@@ -126,6 +128,8 @@ class Worker:
         if reply is None:
             how = self._how_it_died(START_S)
             self.stop()
+            if process.returncode < 0 and tries > 1:  # killed by somebody, not by itself
+                return self._start(tries - 1)
             raise WorkbenchError(f"the measuring process does not start: {how}; the log says more")
         build_id = reply[1].decode()
         if build_id != _core.build_id():

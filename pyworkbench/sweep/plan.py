@@ -104,7 +104,7 @@ def key_maker(kind: str) -> Callable[[str], str]:
 
 
 Axis = dict[str, dict[str, Any]]
-"""A dimension of the product: for each of its pieces of JSON, the fields of the spec that it comes from, and their values."""
+"""A dimension of the product: for each of its pieces of JSON, the fields of the spec that it comes from."""
 
 
 def _measured_axes(spec: SweepSpec) -> list[Axis]:

@@ -16,6 +16,7 @@ from pyworkbench.sweep.schema import configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
     import pandas as pd
 
     from pyworkbench.sweep.spec import SweepSpec

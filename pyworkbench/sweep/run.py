@@ -1,9 +1,9 @@
 """Runs a sweep: what is missing in the store, in seeded random order, one measurement after another.
 
 Guaranteed: repeats of a point are spread over the whole sweep; the first measurements of a point in a session
-(`warmup`) are thrown away; what is in the store is not measured again, nor is what crashed. While it measures, the
-sweep has the machine for itself (`machine.alone`). Ctrl-C, or whatever `progress` raises, ends it at once, and what
-was measured is kept.
+(`warmup`) are thrown away; what is in the store is not measured again, what crashed only when asked to. While it
+measures, the sweep has the machine for itself (`machine.alone`). Ctrl-C, or whatever `progress` raises, ends it at
+once, and what was measured is kept.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def sweep(
     *,
     fresh_process: bool = False,
     strict_build: bool = False,
+    retry: bool = False,
     **fields: Any,
 ) -> SweepResult:
     """Measures, or explores, every point of a sweep; the same call goes on where one was interrupted or killed.
@@ -74,6 +75,7 @@ def sweep(
         executor: for explorations: where they run; threads of this process if not said.
         fresh_process: a new process for each measurement instead of a warm one.
         strict_build: refuse a store with rows of another build.
+        retry: measure again what crashed or failed; the new row stands for the old one.
         **fields: the fields of `SweepSpec`.
 
     Raises:
@@ -81,7 +83,7 @@ def sweep(
         StoreError: the store is in use, of another version, or cannot be written.
 
     Example:
-        >>> result = sweep(threads=[1, 2], guest=["2M"], repeats=2, warmup=0)
+        >>> result = sweep(threads=[1, 2], lock="std", guest=["2M"], repeats=2, warmup=0)
         >>> len(result.rows), int(result.rows["maps"].sum())
         (8, 4096)
     """
@@ -100,7 +102,7 @@ def sweep(
         sweeping() if progress is None else nullcontext(progress) as show,
         locked(directory, "a sweep"),
     ):
-        session = _Session(spec, planned, Store(directory, spec), show, strict_build=strict_build)
+        session = _Session(spec, planned, Store(directory, spec), show, strict_build=strict_build, retry=retry)
         session.run(executor, fresh_process=fresh_process)
         environment = session.environment
     return result_of(spec, environment, read_status(directory), planned.keys, directory, temporary)
@@ -131,6 +133,7 @@ class _Session:
         show: Callable[[Status], object] | None,
         *,
         strict_build: bool,
+        retry: bool,
     ) -> None:
         others = store.builds - {_core.build_id()}
         if strict_build and others:
@@ -146,7 +149,7 @@ class _Session:
         self._told = self._began = time.monotonic()
         self._status = Status("planning", session=store.session, plan=str(planned), pid=os.getpid())
         self._tell()
-        self._work, self._run = self._missing()
+        self._work, self._run = self._missing(retry=retry)
         total = len(planned.points) * self._repeats
         reused = total - len(self._work)
         self._status = replace(self._status, planned=total, done=reused, reused=reused)
@@ -269,7 +272,7 @@ class _Session:
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
 
-    def _missing(self) -> tuple[_Work, int]:
+    def _missing(self, *, retry: bool) -> tuple[_Work, int]:
         """What the store does not have yet, in the order of the seed; and the next number of a row."""
         import numpy as np  # noqa: PLC0415 (it is there when rows are)
         import pyarrow as pa  # noqa: PLC0415 (see _frames)
@@ -280,10 +283,11 @@ class _Session:
         next_run = 0
         index_of = {key: at for at, key in enumerate(self._plan.keys)}
         schema = store_schema(self._spec.kind)
-        read = reader(pa.schema([schema.field(name) for name in ("key", "repeat", "run")]))
+        read = reader(pa.schema([schema.field(name) for name in ("key", "repeat", "run", "status")]))
         for _, table in segments.read_each(self._store.folder, read, None, self._store.damaged):
             next_run = max(next_run, 1 + (pc.max(table["run"]).as_py() or 0))
-            for batch in table.to_batches():
+            good = pc.equal(table["status"].cast(pa.string()), "ok")
+            for batch in (table.filter(good) if retry else table).to_batches():
                 known = np.array([index_of.get(key, -1) for key in batch["key"].dictionary.to_pylist()])
                 at = known[batch["key"].indices.to_numpy()]
                 repeat = batch["repeat"].to_numpy()

@@ -156,7 +156,7 @@ class SweepSpec(BaseModel):
     )
     populate: Many[Literal["none", "all", "written", "old"]] = Field(
         default=["none"],
-        description="The table before the clock starts; all: write-protected, written: writable, old: writable and aged.",
+        description="The table before the clock starts; all: write-protected, written: writable, old: aged too.",
     )
     mix: Many[str] = Field(
         default=["fault"], description="Weights of operations, such as fault=90 age=5 wrprotect=5; unmap and split too."

@@ -96,7 +96,7 @@ def duration(seconds: float) -> str:
     """Seconds for people.
 
     >>> duration(0.2), duration(75), duration(7500), duration(200_000)
-    ('1 s', '75 s', '2 h 05 min', '2 d 7 h')
+    ('1 s', '75 s', '2 h 05 min', '2 d 8 h')
     """
     minutes, hours = round(seconds / 60), round(seconds / 3600)
     if seconds < 100:  # noqa: PLR2004

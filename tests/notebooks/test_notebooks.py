@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import papermill
 import pytest
+from papermill.exceptions import PapermillExecutionError
 
+from pyworkbench import InputError
 from pyworkbench.report import ReportError, run_notebook
 from pyworkbench.sweep import load, read_status
 
@@ -27,9 +31,53 @@ def test_the_quickstart_runs_with_small_parameters_and_says_what_it_measured(tmp
     run_notebook(NOTEBOOKS / "quickstart.ipynb", SMALL, out)
     html = out.read_text()
     assert "2 concatenated root pages" in html
-    assert "In 64 measurements" in html  # 2 thread counts, 2 patterns, 2 walks, 4 teardowns, 2 repeats
+    assert "In 48 measurements" in html  # 1 thread and 2 with 2 patterns, 2 walks, 4 teardowns, 2 repeats
     assert html.count('<div class="jp-RenderedSVG') == 3
     assert [file.name for file in out.parent.iterdir()] == ["report.html"]
+
+
+BATCH: dict[str, Any] = {"threads": [1, 2], "guest": ["4M"], "step": ["whole", "2M"], "repeats": 2, "lock": "mutex"}
+
+
+def test_a_batch_sweep_measures_what_is_missing_and_shows_it(tmp_path: Path) -> None:
+    out, store = tmp_path / "report.html", str(tmp_path / "store")
+    run_notebook(NOTEBOOKS / "batch_sweep.ipynb", BATCH | {"out": store}, out)
+    html = out.read_text()
+    assert "done: 32 of 32 measurements" in html  # 2 thread counts, 2 walks, 4 teardowns, 2 repeats
+    assert html.count('<div class="jp-RenderedSVG') == 2
+    run_notebook(NOTEBOOKS / "batch_sweep.ipynb", BATCH | {"out": store, "repeats": 3}, out)
+    assert "done: 48 of 48 measurements, 32 reused" in out.read_text()
+    assert set(load(store)["lock"]) == {"mutex"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"thread": [1]}, "no parameter thread: did you mean threads"),
+        ({"threads": ["1"]}, "threads '1': it should be a valid integer"),
+        ({"lock": "qrwlok"}, "lock 'qrwlok': .*did you mean 'qrwlock'"),
+        ({"out": 3}, "parameter out is 3"),
+    ],
+)
+def test_a_wrong_parameter_of_a_batch_sweep_fails_before_anything_runs(
+    tmp_path: Path, parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        run_notebook(
+            NOTEBOOKS / "batch_sweep.ipynb", {"out": str(tmp_path / "store")} | parameters, tmp_path / "a.html"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_papermill_alone_cannot_slip_an_unknown_parameter_past_the_spec(tmp_path: Path) -> None:
+    with pytest.raises(PapermillExecutionError, match="thread is no field of a sweep: did you mean threads"):
+        papermill.execute_notebook(
+            NOTEBOOKS / "batch_sweep.ipynb",
+            tmp_path / "run.ipynb",
+            {"thread": [1], "out": str(tmp_path / "store")},
+            progress_bar=False,
+        )
+    assert not (tmp_path / "store").exists()
 
 
 def test_the_teardown_race_is_told_from_real_kernels_to_the_fixes(tmp_path: Path) -> None:
@@ -47,8 +95,10 @@ def test_the_orderings_are_listed_and_judged(tmp_path: Path) -> None:
     run_notebook(NOTEBOOKS / "orderings.ipynb", {"prove": 3}, out)
     html = out.read_text()
     assert "3 orders. In <strong>2</strong> of them" in html
-    assert html.count("<td>Bug</td>") == 2
-    assert html.count("<td>Proved</td>") == 4
+    # Once where strategies are compared, once with the counts.
+    assert html.count("<td>Bug</td>") == 2 * 2
+    assert html.count("<td>Proved</td>") == 2 * 4
+    assert "<th>classes</th>" in html
 
 
 def test_contention_is_measured_without_a_front_end_and_told_with_how_sure_it_is(tmp_path: Path) -> None:

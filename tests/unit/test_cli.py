@@ -52,6 +52,30 @@ def test_binary_input_is_one_line_and_exit_2(tmp_path: Path) -> None:
     assert (code, out, len(err.splitlines())) == (2, "", 1)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["explore", "flush-race", "--frob"], "No such option: --frob"),
+        (["explore", "flush-race", "--search", "luck"], "'--search'"),
+        (["explore", "flush-race", "--time", "-1"], "'--time'"),
+        (["orderings"], "scenario"),
+        (["report", "notebooks/quickstart.ipynb"], "--output"),
+    ],
+)
+def test_a_wrong_option_is_one_line_that_names_it_and_exit_2(arguments: list[str], said: str) -> None:
+    code, out, err = pwb(*arguments)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith("pwb: ")
+    assert said in err
+
+
+def test_without_a_command_there_is_the_help() -> None:
+    code, out, err = pwb()
+    assert (code, err) == (2, "")
+    assert "Usage: pwb " in out
+
+
 CAPTURES = Path(__file__).parents[2] / "data" / "captures"
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from multiprocessing import get_context
 from xml.etree import ElementTree as ET
 
@@ -75,7 +76,7 @@ def test_a_verdict_names_the_walker_and_the_table_that_the_scenario_sets_up() ->
 
 def test_ladders_and_races_name_the_fields_of_kernel_objects(bug: Verdict) -> None:
     assert bug.bug is not None
-    assert "kvm->arch.mmu.split_page_cache.nobjs is 0x0" in bug.bug.ladder
+    assert "kvm->arch.mmu.split_page_cache.nobjs is 0\n" in bug.bug.ladder
     every = explore(RACE, stop_at_first=False)
     for finding in [*bug.findings, *every.findings]:
         assert not re.search(r"\bkvm\[\d", finding.ladder)
@@ -409,3 +410,184 @@ def test_the_command_prints_a_row_for_each_bug_and_search() -> None:
     rows = [json.loads(line) for line in out.splitlines()]
     assert {(row["bug"], row["search"]) for row in rows} >= {("double-free", "dpor"), ("stall", "random")}
     assert "double-free" in pwb("first-findings", "--seeds", "2")[1]
+
+
+def test_parts_tell_how_far_they_are_and_stop_with_what_is_known() -> None:
+    told: list[tuple[int, int, float]] = []
+    with ThreadPoolExecutor(2) as executor:
+        whole = explore(RACE, strategy="claim-under-lock", executor=executor, progress=lambda *now: told.append(now))
+        assert (whole.answer, told[-1][:2]) == ("Proved", (whole.executions, 0))
+        assert all(before[0] <= after[0] for before, after in pairwise(told))
+        stopped = explore("flush-race-nested", executor=executor, stop_at_first=False, progress=lambda *_: False)
+        late = explore(RACE, strategy="claim-under-lock", executor=executor, time_s=0.0)
+    assert not stopped.complete
+    assert stopped.answer == "Bug" or (stopped.answer, stopped.why) == ("Exhausted", "stopped")
+    assert (late.answer, late.why, late.executions) == ("Exhausted", "the bound on time", 0)
+    assert late.bounds == "10000 actions an execution, 0 s"
+
+
+def test_parts_in_other_processes_are_told_of_and_stop() -> None:
+    told: list[int] = []
+
+    def enough(executions: int, *_: float) -> bool:
+        told.append(executions)
+        return executions == 0
+
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        verdict = explore("objection-chunk-size", strategy="claim-under-lock", executor=executor, progress=enough)
+    assert told[-1] > 0
+    assert (verdict.answer, verdict.why) == ("Exhausted", "stopped")
+    assert verdict.executions > 0
+
+
+def test_a_matrix_that_is_stopped_says_so_in_every_row_that_it_left() -> None:
+    with ThreadPoolExecutor(1) as executor:
+        matrix = verdict_matrix([RACE], executor=executor, progress=lambda done, _: done < 2)
+    assert matrix.attrs["stopped"]
+    assert (matrix["what"] == "stopped").sum() == (matrix["verdict"] == "Exhausted").sum() > 0
+    assert matrix["executions"][0] > 0
+    assert not verdict_matrix([RACE], variants=["mips-7.3"]).attrs["stopped"]
+
+
+INTERRUPTED = {
+    "matrix": f'verdict_matrix(["{RACE}"], search="random", time_s=250)',
+    "orderings": f'orderings("{SET}", prove=3, search="random", time_s=250, stop_at_first=False)',
+    "first findings": "first_findings(10**7)",
+}
+
+
+@pytest.mark.parametrize("what", INTERRUPTED)
+def test_ctrl_c_answers_with_the_rows_that_are_known(what: str) -> None:
+    script = f"""
+from pyworkbench import _apart, first_findings, orderings, verdict_matrix
+wait, said = _apart.wait, []
+def tell_and_wait(*args, **how):
+    if not said:
+        said.append(True)
+        print("running", flush=True)
+    return wait(*args, **how)
+_apart.wait = tell_and_wait
+frame = {INTERRUPTED[what]}
+print(len(frame), frame.attrs["stopped"])
+"""
+    run = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "running\n"
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate()
+    assert (err, run.returncode) == ("", 0)
+    rows, stopped = out.split()
+    assert (int(rows) > 0, stopped) == (True, "True")
+
+
+def test_ctrl_c_ends_a_command_in_one_line_or_with_an_answer() -> None:
+    how = ["--strategy", "claim-under-lock", "--search", "random", "--time", "250"]
+    command = [sys.executable, "-c", PWB, "explore", RACE, *how]
+    for after in ("import", "explore"):
+        run = subprocess.Popen([*command, after], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert run.stdout is not None
+        assert run.stdout.readline() == "now\n"
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate()
+        if after == "import":
+            assert (run.returncode, out, err) == (130, "", "pwb: stopped\n")
+        else:
+            assert (run.returncode, out.splitlines()[0], err) == (11, "Exhausted (stopped)", "")
+
+
+# The command as its script starts it, which says when it has come somewhere.
+PWB = """
+import sys, threading, time
+after = sys.argv.pop()
+sys.argv[0] = "pwb"
+if after == "import":
+    import pyworkbench._starting
+    print("now", flush=True)
+    time.sleep(250)
+import pyworkbench._live as live
+from pyworkbench.cli import main
+text = live.exploring_text
+def said(*now):
+    live.exploring_text = text
+    print("now", flush=True)
+    return text(*now)
+import pyworkbench._show
+pyworkbench._show.exploring_text = said
+main()
+"""
+
+
+def test_a_replay_says_what_changed(bug: Verdict) -> None:
+    assert bug.schedule is not None
+    assert bug.schedule.startswith("pwb2:")
+    assert replay_schedule(bug.schedule).changes == ()
+    other = replay_schedule(bug.schedule.replace(RACE, "flush-race-used-up"))
+    assert any("written for another case" in one for one in other.changes)
+    fixed = bug.schedule.replace("double-free", "leak")
+    code, out, _ = pwb("explore", "--replay", fixed)
+    assert (code, out.splitlines()[1]) == (
+        10,
+        "changed: it showed leak of kvm.arch.split_page_cache.objects then, and shows double-free of "
+        "kvm.arch.split_page_cache.objects now",
+    )
+    runs = bug.schedule.rpartition(" double-free")[0].split(":")[-2]
+    code, out, _ = pwb("explore", "--json", "--replay", bug.schedule.replace(runs, "0"))
+    assert code == 1
+    assert json.loads(out)["changes"][0].startswith("the actions are not those")
+    misfit = bug.schedule.replace(f"{RACE} arm64-7.3 none", f"{RACE} arm64-7.3 lock-flush-naive")
+    with pytest.raises(InputError, match="written for another case"):
+        replay_schedule(misfit)
+
+
+def test_a_ladder_tells_pointers_by_name_repeated_steps_once_and_inside_of_what(bug: Verdict) -> None:
+    assert bug.ladder is not None
+    assert "split_page_cache.objects is objects" in bug.ladder
+    assert not re.search(r"objects is 0x", bug.ladder)
+    assert "exit_mmap" in bug.ladder
+    assert "kvm_vm_release" in bug.ladder
+    stall = explore("stall", variant="riscv-7.3").ladder
+    assert stall is not None
+    assert "... 7 times more" in stall
+    assert len(stall.splitlines()) < 20
+    null = explore("flush-race-nested", variant="arm64-6.12").ladder
+    assert null is not None
+    assert "nested_mmus_null: kvm->arch.nested_mmus = NULL" in null
+
+
+def test_the_command_prints_a_block_for_each_explored_order_with_counts_and_ladders() -> None:
+    code, out, err = pwb("orderings", SET, "--prove", "3")
+    assert (code, err) == (0, "")
+    blocks = re.split(r"^\d+\. ", out, flags=re.MULTILINE)[1:]
+    assert len(blocks) == 3
+    assert all(re.search(r"[\d,]+ executions, [\d,]+ actions, [\d,]+ equivalence classes", block) for block in blocks)
+    assert [("double-free" in block, "kvm_mmu_free_memory_cache" in block) for block in blocks] == [
+        (True, True),
+        (True, False),  # the ladder of the first
+        (False, False),
+    ]
+    assert "the ladder of order 1" in blocks[1]
+    assert out.splitlines()[-1] == "of the first 3, explored: Bug 2, Proved 1"
+    code, out, _ = pwb("orderings", SET, "--prove", "3", "--no-ladders")
+    assert "exit_mmap > " not in out
+    long = pwb("orderings", "every-order", "--limit", "3")[1]
+    assert max(map(len, long.splitlines())) <= 120
+
+
+def test_counts_are_shown_wherever_a_verdict_is(bug: Verdict) -> None:
+    counts = r"[\d,]+ executions, [\d,]+ actions, [\d,]+ equivalence classes"
+    assert re.search(counts, str(bug))
+    assert re.search(counts, repr(bug))
+    assert re.search(counts, bug._repr_html_())
+    looked = explore(RACE, strategy="claim-under-lock", search="random", executions=20)
+    assert "20 whole executions" in str(looked)
+    header = pwb("matrix", RACE, "--variant", "arm64-7.3", "--strategy", "none")[1]
+    assert re.search(r"executions\s+actions\s+classes", header)
+    orders = orderings(SET, prove=1)
+    assert orders.loc[0, ["executions", "actions", "classes"]].gt(0).all()
+
+
+def test_the_command_explores_parts_on_threads() -> None:
+    code, out, err = pwb("explore", RACE, "--strategy", "claim-under-lock", "--jobs", "2")
+    assert (code, err, out.splitlines()[0]) == (0, "", "Proved")
+    code, out, err = pwb("explore", RACE, "--search", "dfs", "--jobs", "2")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)

@@ -1,5 +1,6 @@
 """Figures, tables and sentences about a sweep, on rows made for it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,31 +8,49 @@ import pandas as pd
 import pytest
 
 from pyworkbench import InputError, explain, plots, tables
-from pyworkbench.sweep import PATTERNS, TEARDOWNS, WALKS, SweepResult, SweepSpec, Walk
+from pyworkbench.sweep import Status, SweepResult, SweepSpec
 
 THREADS = (1, 2, 4)
+PATTERNS = ("disjoint", "overlapping")
+WALKS = ("shared", "exclusive")
+TEARDOWNS = {  # the order in a word: step, place, breaks
+    "whole-under-lock": (None, "under-lock", None),
+    "ranges-under-lock": (2 << 20, "under-lock", True),
+    "whole-taken-out": (None, "taken-out", None),
+    "ranges-taken-out": (2 << 20, "taken-out", None),
+}
 
 
 def made(
-    *, cores: int = 2, contended: int = 0, walks: tuple[Walk, ...] = WALKS, slower: float = 1, **columns: Any
+    *, cores: int = 2, contended: int = 0, walks: tuple[str, ...] = WALKS, slower: float = 1, **columns: Any
 ) -> SweepResult:
     """A result of three repeats a point whose figures are simple functions of the point.
 
     `contended` is of each measurement of an exclusive walk; `slower` divides what more threads serve.
     """
+
+    def wall_ns(walk: str, threads: int) -> float:
+        """Of a thousand faults, a million a second for each thread that has a core; fewer for an exclusive walk."""
+        return 1e6 / (1 if walk == "shared" else 0.8) / (min(threads, cores) / slower if threads > 1 and cores else 1)
+
     rows = pd.DataFrame(
         {
             "threads": threads,
             "oversubscribed": threads > cores,
             "pattern": pattern,
             "walk": walk,
-            "teardown": teardown,
+            "teardown": "table",
+            "step_bytes": step,
+            "place": place,
+            "breaks": breaks,
             "repeat": repeat,
-            "faults": 1000,
+            "status": "ok",
+            "maps": 1000,
+            "relaxes": 0,
+            "youngs": 0,
             "retries": 7 * (threads - 1) if pattern == "overlapping" else 0,
-            "faults_per_s": (1e6 if walk == "shared" else 8e5) * (min(threads, cores) / slower if threads > 1 else 1),
-            "fault_wall_ns": 1000_000,
-            "fault_cpu_ns": 900_000 * min(threads, cores),
+            "op_wall_ns": wall_ns(walk, threads),
+            "op_cpu_ns": 0.9 * min(threads, cores) * wall_ns(walk, threads),
             "teardown_ns": 500_000 + repeat,
             "read_acquisitions": 1000 if walk == "shared" else 0,
             "read_contentions": 0,
@@ -43,17 +62,17 @@ def made(
             "write_wait_ns": 0 if walk == "shared" else contended * 100,
             "write_wait_max_ns": 0 if walk == "shared" else contended * 10,
             "write_hold_p50_ns": 300_000 if walk == "shared" else 40,
-            "write_hold_max_ns": (400_000 if teardown.endswith("lock") else 200) if walk == "shared" else 900_000,
+            "write_hold_max_ns": (400_000 if place == "under-lock" else 200) if walk == "shared" else 900_000,
             "involuntary_switches": 3 * threads,
         }
         | columns
         for threads in THREADS
         for pattern in PATTERNS
         for walk in walks
-        for teardown in TEARDOWNS
+        for step, place, breaks in TEARDOWNS.values()
         for repeat in range(3)
     )
-    axes: dict[str, list[Any]] = {"pattern": list(PATTERNS), "walk": list(walks), "teardown": list(TEARDOWNS)}
+    axes: dict[str, list[Any]] = {"pattern": list(PATTERNS), "walk": list(walks)}
     rows = rows.astype({name: pd.CategoricalDtype(values) for name, values in axes.items()})
     rows["run"] = range(len(rows))
     sites = pd.concat(
@@ -64,7 +83,8 @@ def made(
             rows[["run", "threads", "pattern"]].assign(side="write", site="free", acquisitions=1, contentions=0),
         ]
     )
-    return SweepResult(SweepSpec(repeats=3), rows, sites, {"cores": cores, "cpu": "made"})
+    frames: dict[str, pd.DataFrame] = {"rows": rows, "sites": sites}
+    return SweepResult(SweepSpec(repeats=3), {"cores": cores, "cpu": "made"}, Status("done"), frames.__getitem__)
 
 
 def test_contention_shows_units_points_and_the_oversubscribed_ground() -> None:
@@ -152,7 +172,7 @@ def test_the_words_on_throughput_compare_threads_and_walks() -> None:
     assert f"faults a second of 2 threads against 1: {shared} and {exclusive}." in said
     assert "Shared over exclusive, with 2 threads: 1.25" in said
     assert "they kept 1.8 of 2 cores busy" in said
-    assert "cores busy" not in explain.contention(made(fault_cpu_ns=float("nan")))
+    assert "cores busy" not in explain.contention(made(op_cpu_ns=float("nan")))
     assert "Shared over exclusive" not in explain.contention(made(walks=("shared",)))
     assert "shared" not in explain.contention(made(walks=("exclusive",)))
 
@@ -197,3 +217,14 @@ def test_the_table_of_medians_shades_what_is_oversubscribed() -> None:
     assert "overlapping ranges, exclusive walk" in html
     assert "Shaded" not in tables.medians(made(cores=8)).as_raw_html()
     assert "exclusive" not in tables.medians(made(walks=("shared",))).as_raw_html()
+
+
+def test_what_has_no_pattern_is_shown_with_each_pattern() -> None:
+    result = made(contended=5)
+    rows = result.rows[(result.rows["threads"] > 1) | (result.rows["pattern"] == "disjoint")].copy()
+    rows.loc[rows["threads"] == 1, "pattern"] = None
+    one = replace(result, tables={"rows": rows, "sites": result.sites}.__getitem__)
+    assert explain.contention(one).count("faults a second of 2 threads against 1: 2.00 times") == 2
+    assert "taken 60,000 times" in explain.contention(one)  # but counted once
+    assert len(plots.contention(rows).axes) == len(plots.contention(result.rows).axes)
+    assert "all ranges, shared walk" in tables.medians(one).as_raw_html()

@@ -129,6 +129,20 @@ def test_what_is_written_is_read_again_with_the_same_numbers(sites: list[dict[st
         pd.testing.assert_frame_equal(mine, theirs, check_dtype=False)
 
 
+def test_who_was_waited_for_is_the_second_list() -> None:
+    sites = pd.DataFrame([site(contended_by=2), flush(contended_by=4), site("kvm_age_gfn", contended_by=0)])
+    stat = lock_stat(sites)
+    assert stat.points[["kind", "count", "symbol"]].to_numpy().tolist() == [
+        ["contended", 4, "kvm_age_gfn"],
+        ["contended", 4, "kvm_handle_guest_abort"],
+        ["contended", 2, "kvm_free_stage2_pgd:swap"],
+        ["contending", 4, "kvm_free_stage2_pgd:swap"],
+        ["contending", 2, "kvm_handle_guest_abort"],
+    ]
+    assert str(stat).count("-" * len("kvm->mmu_lock-R") + "\n") == 2 + 2  # and the two rules above
+    pd.testing.assert_frame_equal(lock_stat_of(str(stat).encode()).points, stat.points, check_dtype=False)
+
+
 def test_what_makes_the_counters_doubtful_stands_where_a_kernel_warns() -> None:
     sites = pd.DataFrame([site(threads=1, oversubscribed=False), site(threads=4, oversubscribed=True)])
     assert str(lock_stat(sites)).splitlines()[1:3] == [

@@ -21,7 +21,7 @@ EXPLORED: dict[str, Any] = {
 def test_a_dask_cluster_answers_as_threads_do(tmp_path: Path) -> None:
     from distributed import Client, LocalCluster  # noqa: PLC0415 (slow to import)
 
-    local = sweep(out=tmp_path / "local", **EXPLORED)
+    sweep(out=tmp_path / "local", **EXPLORED)
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
@@ -52,9 +52,9 @@ def test_an_unknown_executor_is_named() -> None:
         pass
 
 
-def test_a_task_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_task_that_fails_is_a_row(tmp_path: Path) -> None:
     class Refusing(ThreadPoolExecutor):
-        def submit(self, function: Any, *arguments: Any, **named: Any) -> Any:
+        def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Any:
             if "claim-under-lock" in arguments[0]:
                 return super().submit(lambda: 1 // 0)
             return super().submit(function, *arguments, **named)
@@ -63,6 +63,6 @@ def test_a_task_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         result = sweep(out=tmp_path, executor=pool, kind="explore", strategy=["none", "claim-under-lock"])
     rows = result.rows.set_index("strategy")
     assert rows.loc["claim-under-lock", "status"] == "failed"
-    assert rows.loc["claim-under-lock", "error"].startswith("ZeroDivisionError")
+    assert str(rows.loc["claim-under-lock", "error"]).startswith("ZeroDivisionError")
     assert rows.loc["none", "verdict"] == "Bug"
     assert result.status.failed == 1

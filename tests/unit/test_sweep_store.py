@@ -1,5 +1,6 @@
 """Stores: what is there is not measured again, what is damaged is named, and the rest stays readable."""
 
+import itertools
 import json
 import os
 import resource
@@ -17,7 +18,7 @@ from pyworkbench import InputError
 from pyworkbench.errors import StoreError, StoreWarning
 from pyworkbench.sweep import SweepResult, compact, load, read_status, segments, spec_of, store, sweep
 
-SMALL: dict[str, Any] = {"threads": [1, 2], "guest": "2M", "warmup": 0, "repeats": 2}
+SMALL: dict[str, Any] = {"threads": 1, "lock": ["parking_lot", "std"], "guest": "2M", "warmup": 0, "repeats": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -57,14 +58,14 @@ def test_a_store_is_written_in_segments_with_a_manifest_and_a_status(tmp_path: P
 def test_only_what_is_missing_is_measured(tmp_path: Path) -> None:
     first = sweep(out=tmp_path, **SMALL)
     same = sweep(out=tmp_path, **SMALL)
-    more = sweep(out=tmp_path, **SMALL | {"threads": [2, 1, 3], "repeats": 3})
-    less = sweep(out=tmp_path, **SMALL | {"threads": 1})
+    more = sweep(out=tmp_path, **SMALL | {"lock": ["std", "parking_lot", "mutex"], "repeats": 3})
+    less = sweep(out=tmp_path, **SMALL | {"lock": "parking_lot"})
     counts = [(one.status.planned, one.status.reused, one.status.measured) for one in (first, same, more, less)]
     assert counts == [(8, 0, 8), (8, 8, 0), (18, 8, 10), (4, 4, 0)]
     found = measurements(tmp_path)
     assert len(found) == len(set(found)) == 18
     assert sorted(load(tmp_path)["run"]) == list(range(18))
-    assert set(less.rows["threads"]) == {1}
+    assert set(less.rows["lock"]) == {"parking_lot"}
     assert load(tmp_path)["session"].value_counts().to_dict() == {0: 8, 2: 10}
 
 
@@ -76,7 +77,7 @@ def test_the_order_is_random_and_seeded_and_repeats_are_interleaved(tmp_path: Pa
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == sorted(orders[2])
     keys = [key for key, _ in orders[0]]
-    assert sum(a != b for a, b in zip(keys, keys[1:], strict=False)) > 2 * len(set(keys))  # no point in one go
+    assert sum(a != b for a, b in itertools.pairwise(keys)) > 2 * len(set(keys))  # no point in one go
 
 
 def test_a_result_without_a_store_is_there_as_long_as_it_is_kept() -> None:
@@ -91,7 +92,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "SEGMENT_ROWS", 2)
-        sweep(out=directory, **SMALL | {"threads": 1, "repeats": 5})
+        sweep(out=directory, **SMALL | {"lock": "parking_lot", "repeats": 5})
     return directory
 
 
@@ -133,8 +134,8 @@ def test_a_damaged_segment_is_named_and_the_rest_is_read(copy: Path, spoil: Any)
 
 def test_what_a_damaged_segment_had_is_measured_again(copy: Path) -> None:
     truncated(files(copy)[1])
+    result = sweep(out=copy, **SMALL | {"lock": "parking_lot", "repeats": 5})
     with pytest.warns(StoreWarning, match="damaged"):
-        result = sweep(out=copy, **SMALL | {"threads": 1, "repeats": 5})
         assert len(result.rows) == 10
     assert (result.status.reused, result.status.measured) == (8, 2)
 
@@ -185,12 +186,12 @@ def test_where_there_is_no_store_it_is_said(tmp_path: Path) -> None:
 
 
 def test_rows_of_another_build_are_refused_on_request(copy: Path) -> None:
-    again = SMALL | {"threads": 1, "repeats": 5}
+    again = SMALL | {"lock": "parking_lot", "repeats": 5}
     assert sweep(out=copy, strict_build=True, **again).status.reused == 10
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["sessions"][0]["environment"]["build_id"] = "another"
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(StoreError, match="there are rows of build another, and this is .*: strict_build refuses"):
+    with pytest.raises(StoreError, match=r"there are rows of build another, and this is .*: strict_build refuses"):
         sweep(out=copy, strict_build=True, **again)
     assert sweep(out=copy, **again).status.reused == 10
 
@@ -200,7 +201,7 @@ def test_compaction_keeps_every_row_and_the_sweep_goes_on(copy: Path) -> None:
     assert compact(copy) == (5, 1)
     assert [file.name for file in files(copy)] == ["00000001-00000005.parquet"]
     assert measurements(copy) == before
-    result = sweep(out=copy, **SMALL | {"threads": 1, "repeats": 6})
+    result = sweep(out=copy, **SMALL | {"lock": "parking_lot", "repeats": 6})
     assert (result.status.reused, result.status.measured) == (10, 2)
     assert [file.name for file in files(copy)] == ["00000001-00000005.parquet", "00000006.parquet"]
     assert compact(copy) == (2, 1)
@@ -256,7 +257,7 @@ PROGRAM = """
 import sys
 from pyworkbench.sweep import store, sweep
 store.SEGMENT_ROWS = 2
-sweep(out=sys.argv[1], threads=[1, 2], guest="2M", warmup=0, repeats=20)
+sweep(out=sys.argv[1], threads=1, lock=["parking_lot", "std"], guest="2M", warmup=0, repeats=5)
 """
 
 
@@ -275,7 +276,10 @@ def test_a_segment_that_cannot_be_written_is_named_and_nothing_of_it_is_left(tmp
     assert load(tmp_path).empty
     assert read_status(tmp_path).state == "failed"
     assert run(tmp_path).returncode == 0
-    assert len(load(tmp_path)) == 80
+    assert len(load(tmp_path)) == 20
+
+
+MOUNT, UMOUNT = (shutil.which(name) or name for name in ("mount", "umount"))
 
 
 @pytest.fixture
@@ -283,13 +287,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk that is full after some segments."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=640k", "tmpfs", disk], capture_output=True, check=False
-    )  # noqa: S607
+    mounted = subprocess.run([MOUNT, "-t", "tmpfs", "-o", "size=320k", "tmpfs", disk], capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip("may not mount a small disk here")
     yield disk
-    subprocess.run(["umount", disk], check=True)  # noqa: S607
+    subprocess.run([UMOUNT, disk], check=True)
 
 
 def test_a_full_disk_is_an_error_and_the_sweep_goes_on_where_there_is_room(small_disk: Path) -> None:
@@ -298,11 +300,11 @@ def test_a_full_disk_is_an_error_and_the_sweep_goes_on_where_there_is_room(small
     assert "cannot be written" in failed.stderr
     assert "No space left on device" in failed.stderr
     kept = load(directory)
-    assert 0 < len(kept) < 80
-    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)  # noqa: S607
+    assert 0 < len(kept) < 20
+    subprocess.run([MOUNT, "-o", "remount,size=64m", small_disk], check=True)
     assert run(directory).returncode == 0
     status = read_status(directory)
-    assert (status.reused, status.done, len(load(directory))) == (len(kept), 80, 80)
+    assert (status.reused, status.done, len(load(directory))) == (len(kept), 20, 20)
 
 
 def test_explorations_have_a_store_too(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@
 //!
 //! Each thread takes the table's pointer out under the lock, empties a cache of objects whose number it reads
 //! and writes without one, and frees the array. Nothing panics: double frees are counted, so that each explorer
-//! goes on to the end. Arguments: seconds for each measurement (default 1), or `reduction`: executions by DPOR and by
+//! goes on to the end. Arguments: seconds for each measurement (default 1); or `reduction`: executions by DPOR and by
 //! depth-first search without reduction on growing cuts of the race, until the latter needs more than ten million
-//! (some minutes).
+//! (some minutes); or `only ROW EXECUTIONS`: nothing but so many executions of one row, whose instructions valgrind's
+//! callgrind counts, the same in every run.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -23,30 +24,21 @@ fn main() {
     if std::env::args().any(|arg| arg == "reduction") {
         return reduction(10_000_000);
     }
+    if let Some((row, executions)) = only() {
+        return once(&row, executions);
+    }
     let seconds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(1.0);
     let time = Duration::from_secs_f64(seconds);
-    let none = Checks { checkers: Vec::new(), ..Checks::default() };
-    let ours = [
-        ("explore random", How::Random { seed: 1 }, none.clone()),
-        ("explore dfs", How::Dfs, none.clone()),
-        ("explore dpor", How::Dpor, none),
-        ("explore random, checkers", How::Random { seed: 1 }, Checks::default()),
-        ("explore dpor, checkers", How::Dpor, Checks::default()),
-    ];
     let mut rates: Vec<_> =
-        ours.into_iter().map(|(name, how, checks)| by_explore(name, how, &checks, time)).collect();
+        ours().into_iter().map(|(name, how, checks)| by_explore(name, how, &checks, time)).collect();
     rates.push(by_shuttle("shuttle random", time, |n| shuttle::check_random(in_shuttle, n)));
     rates.push(by_shuttle("shuttle dfs", time, |n| shuttle::check_dfs(in_shuttle, Some(n))));
     rates.push(by_loom(time));
-    println!("{:<26} {:>14} {:>18} {:>16}", "", "executions/s", "points/execution", "points/s");
-    for rate in &rates {
-        println!(
-            "{:<26} {:>14.0} {:>18.1} {:>16.0}",
-            rate.name,
-            rate.executions,
-            rate.points,
-            rate.executions * rate.points
-        );
+    print_row(["", "executions/s", "points/execution", "points/s"]);
+    for Rate { name, executions, points } in &rates {
+        let cells =
+            [format!("{executions:.0}"), format!("{points:.1}"), format!("{:.0}", executions * points)];
+        print_row([name, &cells[0], &cells[1], &cells[2]]);
     }
     let by = |name: &str| {
         rates.iter().find(|rate| rate.name == name).map_or(f64::NAN, |rate| rate.executions * rate.points)
@@ -57,6 +49,42 @@ fn main() {
         println!("{ours} : {theirs} = {:.1} at an equal number of scheduling points", by(ours) / by(theirs));
     }
     reduction(100_000);
+}
+
+fn print_row([name, executions, points, rate]: [&str; 4]) {
+    println!("{name:<26} {executions:>14} {points:>18} {rate:>16}");
+}
+
+/// The rows of this explorer.
+fn ours() -> [(&'static str, How, Checks); 5] {
+    let none = Checks { checkers: Vec::new(), ..Checks::default() };
+    [
+        ("explore random", How::Random { seed: 1 }, none.clone()),
+        ("explore dfs", How::Dfs, none.clone()),
+        ("explore dpor", How::Dpor, none),
+        ("explore random, checkers", How::Random { seed: 1 }, Checks::default()),
+        ("explore dpor, checkers", How::Dpor, Checks::default()),
+    ]
+}
+
+/// The arguments `only ROW EXECUTIONS`.
+fn only() -> Option<(String, u64)> {
+    let mut args = std::env::args().skip_while(|arg| arg != "only").skip(1);
+    Some((args.next()?, args.next()?.parse().ok()?))
+}
+
+/// So many executions of one row, for who counts instructions.
+fn once(row: &str, executions: u64) {
+    match row {
+        "shuttle random" => shuttle::check_random(in_shuttle, executions as usize),
+        "shuttle dfs" => shuttle::check_dfs(in_shuttle, Some(executions as usize)),
+        _ => {
+            let (_, how, checks) =
+                ours().into_iter().find(|(name, ..)| *name == row).expect("the name of a row but loom's");
+            let bounds = Bounds { executions: Some(executions), ..Bounds::default() };
+            explored(Flush { objects: OBJECTS, stores: 2 }, how, checks, bounds);
+        }
+    }
 }
 
 struct Rate {

@@ -12,7 +12,7 @@ pub enum Error {
         why: String,
     },
     /// A schedule is of another version.
-    #[error("the schedule is of version {found:?}, this is version \"pwb1\": explore again to get one")]
+    #[error("the schedule is of version {found:?}, and pwb1 and pwb2 are known: explore again to get one")]
     Version {
         /// The version that the text names.
         found: String,
@@ -27,15 +27,24 @@ pub enum Error {
     },
     /// A schedule does not fit its program: the code has changed.
     #[error(
-        "the schedule does not fit: action {action} is thread {thread}'s, and {able}: the program has changed"
+        "the schedule does not fit {program:?}: action {action} is thread {thread}'s, and {able}; its runs, what its \
+         names stand for, or the model has changed"
     )]
     DoesNotFit {
+        /// The program.
+        program: String,
         /// The number of the action, from 0 up.
         action: usize,
         /// The thread that the schedule names.
         thread: usize,
         /// Who could have gone on, in words.
         able: String,
+    },
+    /// A schedule was written for another program than it names, and does not fit that.
+    #[error("the schedule was written for another case than {program:?}, and does not fit that")]
+    OfOtherProgram {
+        /// The program that it names.
+        program: String,
     },
     /// A program is not a function of the choices.
     #[error(

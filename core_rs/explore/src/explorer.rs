@@ -1,7 +1,7 @@
 //! Executes a program again and again, and says what that says.
 //!
 //! Guarantee: memory is flat in the number of executions, but for the findings, which are kept once each. The
-//! flag to stop is looked at before each execution. Checkers do not look at executions that a search gave up as
+//! flag to stop is looked at before each execution, those that make a schedule shorter included. Checkers do not look at executions that a search gave up as
 //! redundant: they look at the equivalent ones.
 
 use std::collections::HashMap;
@@ -10,14 +10,14 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use runtime::scheduled::{Action, Execution, Outcome, Policy, Program, Violation, run_into};
+use runtime::scheduled::{Action, Execution, Outcome, Policy, Program, Violation, run_again};
 
 use crate::MAX_THREADS;
 use crate::causality::Causality;
 use crate::checkers::{Checker, View};
 use crate::error::Error;
 use crate::finding::{Finding, Kind, Mark, Observed, Seen, Sink};
-use crate::minimise::minimise;
+use crate::minimise::minimise_and_tell;
 use crate::schedule::Schedule;
 use crate::search::Search;
 use crate::settings::Settings;
@@ -36,7 +36,7 @@ pub struct Progress {
 
 /// Explores a program as the settings say.
 ///
-/// `stop` ends the exploration before the next execution. `progress` is called about ten times a second.
+/// `stop` ends the exploration before the next execution. `progress` is called about twenty times a second.
 pub fn explore(
     program: &dyn Program,
     settings: &Settings,
@@ -61,7 +61,18 @@ pub fn explore_by(
     if settings.minimise > 0
         && let Some(bug) = verdict.findings.first_mut().filter(|finding| finding.kind.is_harm())
     {
-        *bug = minimise(program, bug, &settings.checks, settings.minimise, stop)?;
+        let Counts { elapsed, .. } = verdict.counts;
+        let mut counts = verdict.counts;
+        let (mut pace, began) = (Pace::from(elapsed), Instant::now());
+        let mut tick = |actions: usize| {
+            if pace.took(actions as u64) {
+                counts.elapsed = elapsed + began.elapsed();
+                if pace.is_time_to_report(counts.elapsed) {
+                    progress(&Progress { counts, frontier: search.frontier(), findings: 1 });
+                }
+            }
+        };
+        *bug = minimise_and_tell(program, bug, &settings.checks, settings.minimise, stop, &mut tick);
     }
     Ok(verdict)
 }
@@ -90,9 +101,39 @@ struct Explorer<'a> {
     started: Instant,
 }
 
-/// How often, in executions, the clock is read.
-const CLOCK: u64 = 64;
-const BETWEEN_REPORTS: Duration = Duration::from_millis(100);
+/// When to read the clock, and when to report.
+struct Pace {
+    actions: u64,
+    report_at: Duration,
+}
+
+impl Pace {
+    /// How often, in actions, the clock is read: every few executions.
+    const CLOCK: u64 = 4096;
+    const BETWEEN_REPORTS: Duration = Duration::from_millis(50);
+
+    fn from(elapsed: Duration) -> Self {
+        Self { actions: Self::CLOCK, report_at: elapsed + Self::BETWEEN_REPORTS }
+    }
+
+    /// Takes note of actions that were taken; answers whether the clock is to be read.
+    fn took(&mut self, actions: u64) -> bool {
+        self.actions += actions + 1; // an execution may be of no action
+        let is_time = self.actions > Self::CLOCK;
+        if is_time {
+            self.actions = 0;
+        }
+        is_time
+    }
+
+    fn is_time_to_report(&mut self, elapsed: Duration) -> bool {
+        let is_time = elapsed >= self.report_at;
+        if is_time {
+            self.report_at = elapsed + Self::BETWEEN_REPORTS;
+        }
+        is_time
+    }
+}
 
 impl<'a> Explorer<'a> {
     fn new(program: &'a dyn Program, settings: &'a Settings) -> Self {
@@ -119,18 +160,18 @@ impl<'a> Explorer<'a> {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Ended, Error> {
         let bounds = &self.settings.bounds;
-        let mut report_at = BETWEEN_REPORTS;
+        let (mut pace, mut before) = (Pace::from(Duration::ZERO), 0);
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Ok(Ended::Budget(Exhausted::Stopped));
             }
-            if self.counts.executions.is_multiple_of(CLOCK) {
+            let actions = self.counts.actions - std::mem::replace(&mut before, self.counts.actions);
+            if pace.took(actions) {
                 self.counts.elapsed = self.started.elapsed();
                 if bounds.time.is_some_and(|time| self.counts.elapsed >= time) {
                     return Ok(Ended::Budget(Exhausted::Time));
                 }
-                if self.counts.elapsed >= report_at {
-                    report_at = self.counts.elapsed + BETWEEN_REPORTS;
+                if pace.is_time_to_report(self.counts.elapsed) {
                     let Self { counts, ref findings, .. } = *self;
                     progress(&Progress { counts, frontier: search.frontier(), findings: findings.len() });
                 }
@@ -156,7 +197,7 @@ impl<'a> Explorer<'a> {
             return Err(Error::TooManyThreads { program: self.name.clone(), threads });
         }
         let mut steps = Steps { search, most: self.settings.bounds.actions, cut: false };
-        run_into(instance.threads, &mut steps, &mut self.execution);
+        run_again(instance.threads, &mut steps, &mut self.execution, shared);
         let cut = steps.cut;
         let execution = &self.execution;
         let abandoned = execution.outcome == Outcome::Abandoned;
@@ -176,7 +217,7 @@ impl<'a> Explorer<'a> {
         search.end(&self.execution, &mut self.causality);
         if let Some((action, thread)) = search.misfit() {
             let able = "it could not go on".to_owned();
-            return Err(Error::DoesNotFit { action, thread, able });
+            return Err(Error::DoesNotFit { program: self.name.clone(), action, thread, able });
         }
         self.count(abandoned, cut);
         if !abandoned || cut {

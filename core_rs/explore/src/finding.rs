@@ -280,12 +280,21 @@ struct Fingerprint(u64);
 
 impl Fingerprint {
     fn add(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9E3779B97F4A7C15);
-            self.0 ^= self.0 >> 29;
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
         }
+        // The last eight bytes, some of them again, and how many there are, say the rest.
+        self.mix(match bytes.last_chunk() {
+            Some(last) => u64::from_le_bytes(*last),
+            None => rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        });
+        self.mix(bytes.len() as u64);
+    }
+
+    fn mix(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x9E3779B97F4A7C15);
+        self.0 ^= self.0 >> 29;
     }
 }
 

@@ -51,7 +51,7 @@
 //! assert_eq!(bug.schedule.switches(), 1);
 //! let again = replay(&Flush, &bug.schedule.to_string().parse()?, &settings.checks)?;
 //! assert!(again.shows(bug));
-//! println!("{}", ladder(&Flush, &again.execution, bug, false));
+//! println!("{}", ladder(&Flush, &again.execution, bug, None, false));
 //! # Ok::<(), explore::Error>(())
 //! ```
 
@@ -63,6 +63,7 @@ mod explorer;
 mod finding;
 mod ladder;
 mod minimise;
+mod record;
 mod replay;
 mod schedule;
 pub mod search;
@@ -80,6 +81,7 @@ pub use explorer::{Progress, explore, explore_by};
 pub use finding::{Finding, Kind, Mark, Observed, Role, Seen, Sink, Step};
 pub use ladder::{Line, ladder, lines};
 pub use minimise::minimise;
+pub use record::{Record, Showed};
 pub use replay::{Replayed, replay};
 pub use schedule::Schedule;
 pub use settings::{How, Settings};

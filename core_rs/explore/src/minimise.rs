@@ -24,11 +24,23 @@ pub fn minimise(
     budget: u64,
     stop: &AtomicBool,
 ) -> Result<Finding, Error> {
-    let mut best = Best { program, checks, finding: finding.clone(), left: budget, stop };
+    Ok(minimise_and_tell(program, finding, checks, budget, stop, &mut |_| ()))
+}
+
+/// [`minimise`], and tells after each execution how many actions it had.
+pub(crate) fn minimise_and_tell(
+    program: &dyn Program,
+    finding: &Finding,
+    checks: &Checks,
+    budget: u64,
+    stop: &AtomicBool,
+    tick: &mut dyn FnMut(usize),
+) -> Finding {
+    let mut best = Best { program, checks, finding: finding.clone(), left: budget, stop, tick };
     best.try_plan(&runs(&finding.schedule.threads));
     while best.move_runs_together() {}
     best.exhaust();
-    Ok(best.finding)
+    best.finding
 }
 
 /// The best so far.
@@ -38,6 +50,7 @@ struct Best<'a> {
     finding: Finding,
     left: u64,
     stop: &'a AtomicBool,
+    tick: &'a mut dyn FnMut(usize),
 }
 
 /// A thread, and how many actions it takes at a time.
@@ -120,6 +133,7 @@ impl Best<'_> {
         }
         self.left -= 1;
         let (execution, observed) = execute(self.program, search, most, self.checks);
+        (self.tick)(execution.actions.len());
         let (kind, object) = (self.finding.kind, &self.finding.object);
         let Some(same) = observed.into_iter().find(|seen| seen.kind == kind && seen.object == *object) else {
             return false;

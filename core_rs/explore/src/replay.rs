@@ -40,12 +40,19 @@ pub fn replay(program: &dyn Program, schedule: &Schedule, checks: &Checks) -> Re
     let (execution, observed) = execute(program, &mut follow, usize::MAX, checks);
     if let Some((action, able)) = follow.misfit() {
         let thread = schedule.threads[*action];
-        let able = match &able[..] {
-            [] => "nobody could go on".to_owned(),
-            [one] => format!("only thread {one} could go on"),
-            many => format!("only threads {many:?} could go on"),
+        let at = |thread: &usize| {
+            let pending = execution.pending.iter().find(|action| action.thread == *thread);
+            format!("thread {thread} (at {})", pending.map_or("its end", |action| action.site.name()))
         };
-        return Err(Error::DoesNotFit { action: *action, thread, able });
+        let able: Vec<_> = able.iter().map(at).collect();
+        let able =
+            if able.is_empty() { String::from("nobody") } else { format!("only {}", able.join(" or ")) };
+        return Err(Error::DoesNotFit {
+            program: name,
+            action: *action,
+            thread,
+            able: format!("{able} could go on"),
+        });
     }
     let threads: Vec<_> = execution.actions.iter().map(|action| action.thread).collect();
     let told = |observed: Observed| {

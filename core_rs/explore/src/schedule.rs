@@ -26,6 +26,31 @@ impl Schedule {
     pub fn switches(&self) -> usize {
         self.threads.windows(2).filter(|pair| pair[0] != pair[1]).count()
     }
+
+    /// The last part of the text.
+    pub(crate) fn runs(&self) -> String {
+        let run = |run: &[usize]| match run.len() {
+            1 => run[0].to_string(),
+            n => format!("{}x{n}", run[0]),
+        };
+        self.threads.chunk_by(|a, b| a == b).map(run).collect::<Vec<_>>().join(".")
+    }
+
+    /// Of the parts of `text`.
+    pub(crate) fn of(text: &str, program: &str, runs: &str) -> Result<Self, Error> {
+        let bad = |why: String| Error::BadSchedule { text: text.to_owned(), why };
+        let mut threads = Vec::new();
+        for run in runs.split('.').filter(|_| !runs.is_empty()) {
+            let (thread, n) = run.split_once('x').unwrap_or((run, "1"));
+            let number = |text: &str| text.parse::<usize>().map_err(|_| bad(format!("{run:?} is no run")));
+            let (thread, n) = (number(thread)?, number(n)?);
+            if n == 0 || threads.len() + n > MOST_ACTIONS || thread >= crate::MAX_THREADS {
+                return Err(bad(format!("{run:?} is no run of a thread below {}", crate::MAX_THREADS)));
+            }
+            threads.extend(std::iter::repeat_n(thread, n));
+        }
+        Ok(Self { program: program.to_owned(), threads })
+    }
 }
 
 /// ```
@@ -36,15 +61,7 @@ impl Schedule {
 /// ```
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{VERSION}:{}:", self.program)?;
-        for (at, run) in self.threads.chunk_by(|a, b| a == b).enumerate() {
-            let dot = if at == 0 { "" } else { "." };
-            match run.len() {
-                1 => write!(f, "{dot}{}", run[0])?,
-                n => write!(f, "{dot}{}x{n}", run[0])?,
-            }
-        }
-        Ok(())
+        write!(f, "{VERSION}:{}:{}", self.program, self.runs())
     }
 }
 
@@ -63,16 +80,6 @@ impl FromStr for Schedule {
             return Err(if known { other } else { bad(format!("it begins with {version:?}")) });
         }
         let (program, runs) = rest.rsplit_once(':').ok_or_else(|| bad("it names no program".into()))?;
-        let mut threads = Vec::new();
-        for run in runs.split('.').filter(|_| !runs.is_empty()) {
-            let (thread, n) = run.split_once('x').unwrap_or((run, "1"));
-            let number = |text: &str| text.parse::<usize>().map_err(|_| bad(format!("{run:?} is no run")));
-            let (thread, n) = (number(thread)?, number(n)?);
-            if n == 0 || threads.len() + n > MOST_ACTIONS || thread >= crate::MAX_THREADS {
-                return Err(bad(format!("{run:?} is no run of a thread below {}", crate::MAX_THREADS)));
-            }
-            threads.extend(std::iter::repeat_n(thread, n));
-        }
-        Ok(Self { program: program.to_owned(), threads })
+        Self::of(text, program, runs)
     }
 }

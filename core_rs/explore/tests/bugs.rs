@@ -80,17 +80,17 @@ fn a_ladder_has_a_column_for_each_thread_and_shows_what_matters() {
     let expected = "\
 T1 (exit_mm)                               T2 (close vm_fd)
                                            kvm_mmu_free_memory_cache
-                                             objects: word is 0x1
+                                             objects: word is 1
                                              kvfree: frees objects   <- freed
 kvm_mmu_free_memory_cache
-  objects: word is 0x1
+  objects: word is 1
   kvfree: frees objects   <- double-free
 
 double-free: objects is freed again
   used by exit_mm at kvm_mmu_free_memory_cache:kvfree (action 5)
   freed by close vm_fd at kvm_mmu_free_memory_cache:kvfree (action 1)
 ";
-    assert_eq!(ladder(&flush(), &replayed.execution, again, false), expected);
+    assert_eq!(ladder(&flush(), &replayed.execution, again, None, false), expected);
     assert_eq!(lines(&flush(), &replayed.execution, again, false).len(), 4);
     assert_eq!(
         lines(&flush(), &replayed.execution, again, true).len(),
@@ -118,7 +118,7 @@ fn the_ladder_of_a_deadlock_shows_who_took_what_and_who_waits() {
     });
     let found = bug(&program, &Settings::default());
     let replayed = replay(&program, &found.schedule, &Settings::default().checks).unwrap();
-    let text = ladder(&program, &replayed.execution, &found, false);
+    let text = ladder(&program, &replayed.execution, &found, None, false);
     assert!(!text.contains("unrelated"), "{text}");
     assert_eq!(text.matches("   <- waits").count(), 2, "{text}");
     for line in ["lock kvm->lock", "lock slots_lock", "T1 waits for slots_lock, which is up to T2"] {
@@ -133,8 +133,9 @@ fn a_schedule_that_does_not_fit_says_where() {
     assert_eq!(fails("pwb1:another:0x2"), "the schedule is of \"another\", not of \"flush race\"");
     assert_eq!(
         fails("pwb1:flush race:0x3.7"),
-        "the schedule does not fit: action 3 is thread 7's, and only threads [0, 1, 2] could go on: the program \
-         has changed"
+        "the schedule does not fit \"flush race\": action 3 is thread 7's, and only thread 0 (at \
+         kvm_mmu_free_memory_cache:kvfree) or thread 1 (at kvm_mmu_free_memory_cache:objects) or thread 2 (at store) \
+         could go on; its runs, what its names stand for, or the model has changed"
     );
     assert!(
         fails("pwb1:flush race:0x5.1.2x3.0x9").contains("action 9 is thread 0's, and nobody could go on")

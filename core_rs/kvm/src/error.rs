@@ -52,6 +52,18 @@ pub enum Error {
     /// A scenario that cannot be set up.
     #[error("the scenario cannot be set up: {0}")]
     SetUp(String),
+    /// An end of a VM that cannot be run at full size.
+    #[error("the teardown cannot be run: {0}")]
+    AtSize(String),
+    /// A guest that one table cannot map.
+    #[error("guest_bytes {guest_bytes} needs more table pages than one table may have")]
+    OutOfPages {
+        /// The guest's size.
+        guest_bytes: u64,
+    },
+    /// A table cannot be as asked.
+    #[error(transparent)]
+    Table(#[from] stage2::ConfigError),
     /// A name of a case that has no variant in it.
     #[error(
         "case {0:?} does not consist of a scenario, a variant and a strategy, such as `flush-race arm64-7.3 none`"

@@ -90,6 +90,11 @@ impl<R: Runtime> World<R> {
         }
     }
 
+    /// The locks of the files that tasks share.
+    pub(crate) fn file_locks(&self) -> impl Iterator<Item = &R::Lock> {
+        self.all_files().filter_map(|files| files.shared.as_ref())
+    }
+
     pub(crate) fn exit_files(&self, task: usize) {
         let files = self.files(task).object;
         if !self.heap.dec_and_test(files, COUNT, site!("put_files_struct")) {
@@ -208,6 +213,12 @@ impl<R: Runtime> World<R> {
         if shared.is_some() {
             self.fput(place);
         }
+    }
+
+    /// Whether a task has a descriptor.
+    pub(crate) fn has_open(&self, task: usize, fd: Fd) -> bool {
+        let (object, word) = self.descriptor(task, self.place(fd));
+        self.heap.load(object, word, Access::Marked, site!("alloc_fd")) != 0
     }
 
     /// A new file behind a descriptor, which the task gets.

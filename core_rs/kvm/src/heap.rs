@@ -185,6 +185,11 @@ impl<R: Runtime> Heap<R> {
         self.record(rule, name, site);
     }
 
+    /// Whether some object of that name was freed. No action.
+    pub(crate) fn any_is_freed(&self, name: &str) -> bool {
+        self.blocks.iter().any(|(_, block)| block.name == name && block.frees.load(Ordering::Relaxed) != 0)
+    }
+
     /// Records what a checker sees by itself in a scheduled run.
     pub(crate) fn note(&self, rule: &'static str, name: &'static str, site: Site) {
         self.record(rule, name, site);

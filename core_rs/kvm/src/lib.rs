@@ -3,7 +3,8 @@
 //! Objects, counts, locks and read sections are the kernel's, step by step, and sites have the kernel's function
 //! names; the table is [`stage2::Table`]. What differs between kernels is a [`Variant`], what was proposed
 //! against the race of May 2026 is a [`Strategy`], and who does what is a [`Scenario`]; the three make a
-//! [`Case`], which an explorer runs on coroutines and [`Case::run_on_threads`] on real threads.
+//! [`Case`], which an explorer runs on coroutines and [`Case::run_on_threads`] on real threads. [`AtSize`] runs the end of
+//! a VM on real threads over a guest of gigabytes: the same tasks, the same code.
 //!
 //! ```
 //! use kvm::Case;
@@ -18,18 +19,22 @@
 //! ```
 //!
 //! # Lock order
-//! `slots_lock` outside `slots_arch_lock` outside `mmu_lock`, which is innermost; `config_lock` outside `mmu_lock`.
-//! `synchronize_srcu(&kvm->srcu)` is called inside `slots_lock`, so `slots_lock` may not be taken inside a read section
-//! of it, where every notifier callback runs. Nothing here checks the order: explorers do.
+//! `kvm->lock` outside `vcpu->mutex` outside `slots_lock` outside `slots_arch_lock` and `config_lock`; `mmu_lock` and
+//! `mn_invalidate_lock` are innermost. `synchronize_srcu(&kvm->srcu)` is called inside the first three, so none of them
+//! may be taken inside a read section of it, where every notifier callback runs. Who installs a slot waits for
+//! invalidations in flight with `slots_lock` and `slots_arch_lock` held, so a callback may take neither. Nothing here
+//! checks the order: explorers do.
 //!
 //! # What is left out
-//! Interrupts, devices but for the reference they hold, `kvm->lock` and `vcpu->mutex`, the count that keeps memslots
-//! from being swapped under an invalidation (`mn_active_invalidate_count`), file-backed memory, pKVM. Nothing that is left
-//! out takes or drops one of the locks or counts that are modelled. A fault that loses its walk to another vCPU ends;
-//! upstream's guest would fault again.
+//! Interrupts, devices but for the reference they hold and their place on the bus, `mmap_lock`, more than two slots a VM,
+//! file-backed memory, pKVM. Nothing that is left out takes or drops one of the locks or counts that are modelled. A fault
+//! that loses its walk to another vCPU ends; upstream's guest would fault again. Who waits for invalidations looks at
+//! their count; upstream's is woken.
 
+mod at_size;
 mod error;
 mod files;
+mod guest;
 mod heap;
 mod memory_cache;
 mod memslots;
@@ -55,13 +60,14 @@ mod vm;
 mod word_names;
 mod world;
 
+pub use at_size::{AtSize, Beside, OnThreads, Order, Prepared, TornDown};
 pub use error::Error;
 pub use heap::{Harm, Memory};
 pub use named::Regression;
 pub use orderings::{Ordering, Orderings, Path, PathKind, orderings};
 pub use program::{Case, Outcome};
 pub use scenario::{Cache, Scenario, SetUp, Shape, Task};
-pub use step::{Fd, FdKind, MAX_TOLD, MAX_VCPUS, MAX_VMS, Step};
+pub use step::{Fd, FdKind, MAX_SLOTS, MAX_TOLD, MAX_VCPUS, MAX_VMS, Step};
 pub use strategy::{Helpers, Hold, Part, Strategy};
 pub use variant::{Arch, Destroy, Nested, Variant};
 

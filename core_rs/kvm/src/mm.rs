@@ -18,9 +18,6 @@ pub(crate) const MM_COUNT: usize = 1;
 pub(crate) const NOTIFIER_LIST: usize = 2;
 pub(crate) const MM_WORDS: usize = 3;
 
-/// Page frames are numbered two apart, so that one can begin a block of two.
-const PFN_SHIFT: u32 = 1;
-
 pub(crate) struct Mm<R: Runtime> {
     /// The `mm_struct`.
     pub(crate) object: Ptr,
@@ -43,8 +40,7 @@ impl<R: Runtime> Mm<R> {
         let object = heap.alloc("mm_struct", MM_WORDS, Memory::Kmalloc, site!("mm_alloc"));
         heap.init(object, MM_USERS, users);
         heap.init(object, MM_COUNT, 1); // all users together
-        let pages = world.set_up.shape.pages() as usize;
-        let ptes = heap.alloc("page table", pages, Memory::Static, site!("pgd_alloc"));
+        let ptes = heap.alloc("page table", world.guest.ptes(), Memory::Static, site!("pgd_alloc"));
         let vma = heap.alloc("vm_area_struct", 1 + world.fds.len(), Memory::Static, site!("mmap"));
         heap.init(vma, 0, 1);
         Self {
@@ -100,76 +96,62 @@ impl<R: Runtime> World<R> {
 
     /// `munmap` of the guest's memory: notifiers first, then the pages.
     pub(crate) fn munmap(&self, mm: &Mm<R>) {
-        let (first, pages) = self.slot_range();
         self.heap.store(mm.vma, 0, 0, Access::Marked, site!("do_vmi_munmap"));
-        let invalidated = self.mmu_notifier_invalidate_range_start(mm, first, pages);
+        let invalidated = self.mmu_notifier_invalidate_range_start(mm, true);
         self.zap_pages(mm);
         self.mmu_notifier_invalidate_range_end(mm, &invalidated);
     }
 
-    /// Reclaim: each page that is still mapped is unmapped everywhere and freed.
-    pub(crate) fn reclaim(&self, mm: &Mm<R>) {
-        let (first, pages) = self.slot_range();
+    /// Reclaim: each page that is still mapped is unmapped everywhere and freed; `may_block`: whether callbacks may
+    /// sleep. KVM's do so only where they break `mmu_lock`, so without that they do not fail (-EAGAIN) either.
+    pub(crate) fn reclaim(&self, mm: &Mm<R>, may_block: bool) {
         let _rmap = R::lock(&mm.anon_vma, site!("folio_lock_anon_vma_read"));
         if self.heap.load(mm.vma, 0, Access::Marked, site!("try_to_unmap:vma")) == 0 {
             return;
         }
-        let invalidated = self.mmu_notifier_invalidate_range_start(mm, first, pages);
+        let invalidated = self.mmu_notifier_invalidate_range_start(mm, may_block);
         self.zap_pages(mm);
         self.mmu_notifier_invalidate_range_end(mm, &invalidated);
     }
 
     /// Ageing by reclaim (`folio_referenced`).
     pub(crate) fn age(&self, mm: &Mm<R>) {
-        let (first, pages) = self.slot_range();
         let _rmap = R::lock(&mm.anon_vma, site!("folio_lock_anon_vma_read"));
         if self.heap.load(mm.vma, 0, Access::Marked, site!("folio_referenced:vma")) != 0 {
-            self.mmu_notifier_clear_flush_young(mm, first, pages);
+            self.mmu_notifier_clear_flush_young(mm);
         }
     }
 
-    /// The frame of a guest page, made if there is none; 0 when the memory is no longer mapped.
-    pub(crate) fn fault_in(&self, mm: &Mm<R>, page: u64) -> u64 {
+    /// The frame of a guest page, made if there is none; nothing when the memory is no longer mapped.
+    pub(crate) fn fault_in(&self, mm: &Mm<R>, page: u64) -> Option<u64> {
         let heap = &self.heap;
         if heap.load(mm.vma, 0, Access::Marked, site!("hva_to_pfn:vma")) == 0 {
-            return 0;
+            return None;
         }
-        let here = heap.word(mm.ptes, page as usize, site!("hva_to_pfn"));
+        let here = heap.word(mm.ptes, self.guest.pte(page), site!("hva_to_pfn"));
         let there = R::load(here, Access::Marked, site!("hva_to_pfn"));
         if there != 0 {
-            return there << PFN_SHIFT;
+            return Some(self.guest.frame(there, page));
         }
-        let fresh = self.guest_page();
-        match R::compare_exchange(here, 0, fresh, site!("do_anonymous_page")) {
-            Ok(_) => fresh << PFN_SHIFT,
+        let fresh = self.guest_page(site!("vma_alloc_folio"));
+        let object = match R::compare_exchange(here, 0, fresh, site!("do_anonymous_page")) {
+            Ok(_) => fresh,
             Err(other) => {
                 heap.free(fresh, site!("do_anonymous_page:free"));
-                other << PFN_SHIFT
+                other
             }
-        }
-    }
-
-    /// Whether the object of a frame was freed. A look.
-    pub(crate) fn frame_is_freed(&self, pfn: u64) -> bool {
-        self.heap.is_freed(pfn >> PFN_SHIFT)
-    }
-
-    fn guest_page(&self) -> Ptr {
-        let site = site!("vma_alloc_folio");
-        // Its index counts frames of 4 KiB, whatever the granule.
-        let index_shift = PFN_SHIFT + self.page_shift() - 12;
-        self.heap.alloc_indexed("guest page", 0, Memory::Kmalloc, index_shift, site)
+        };
+        Some(self.guest.frame(object, page))
     }
 
     /// Frees the frames of all guest pages that have one, and says so if a stage-2 leaf still reaches one.
     fn zap_pages(&self, mm: &Mm<R>) {
-        let (first, pages) = self.slot_range();
-        for page in first..first + pages {
-            let word = self.heap.word(mm.ptes, page as usize, site!("zap_pte_range"));
+        for page in self.guest.looked_at() {
+            let word = self.heap.word(mm.ptes, self.guest.pte(page), site!("zap_pte_range"));
             let frame = R::load(word, Access::Marked, site!("zap_pte_range"));
             if frame != 0 && R::compare_exchange(word, frame, 0, site!("zap_pte_range:clear")).is_ok() {
                 self.heap.free(frame, site!("free_pages_and_swap_cache"));
-                self.check_unreachable(mm, page, frame << PFN_SHIFT);
+                self.check_unreachable(mm, page, self.guest.frame(frame, page));
             }
         }
     }

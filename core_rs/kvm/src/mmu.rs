@@ -33,6 +33,15 @@ pub(crate) struct MmuRef {
     pub(crate) nested: bool,
 }
 
+/// Guest pages that somebody wants unmapped (`kvm_gfn_range`).
+#[derive(Clone, Copy)]
+pub(crate) struct GfnRange {
+    pub(crate) first: u64,
+    pub(crate) pages: u64,
+    /// Whether `mmu_lock` may be broken between steps.
+    pub(crate) may_block: bool,
+}
+
 /// Who calls `kvm_uninit_stage2_mmu`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -57,7 +66,7 @@ impl<R: Runtime> World<R> {
         let pgt = match self.variant.arch {
             Arch::Arm64 | Arch::Riscv => {
                 let number =
-                    self.tables.push_with(|_| Table::new(self.config).expect("a shape has a geometry"));
+                    self.tables.push_with(|_| Table::new(self.guest.config).expect("a shape has a geometry"));
                 let name = if self.variant.arch == Arch::Arm64 { "kvm_pgtable" } else { "kvm.arch.pgd" };
                 let pgt = heap.alloc(name, 1, Memory::Kmalloc, site!("kvm_init_stage2_mmu:pgt"));
                 heap.init(pgt, 0, number as u64 + 1);
@@ -176,34 +185,33 @@ impl<R: Runtime> World<R> {
         self.heap.store(self.reach, vm.id.0, 0, Access::Marked, site);
     }
 
-    /// `kvm_unmap_gfn_range`, blockable: under `mmu_lock`, which may be dropped between steps.
-    pub(crate) fn kvm_unmap_gfn_range(
-        &self,
-        vm: &Vm<R>,
-        mmu: &mut WriteGuard<'_, R>,
-        first: u64,
-        pages: u64,
-    ) {
+    /// The guest's memory, as a range to be unmapped.
+    pub(crate) fn guest_range(&self, may_block: bool) -> GfnRange {
+        GfnRange { first: self.guest.first, pages: self.guest.pages, may_block }
+    }
+
+    /// `kvm_unmap_gfn_range`: under `mmu_lock`, which may be dropped between steps if the range may block.
+    pub(crate) fn kvm_unmap_gfn_range(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, range: GfnRange) {
         let site = site!("kvm_unmap_gfn_range:pgt");
         if self.heap.load(vm.kvm, vm.mmu().base + PGT, Access::Plain, site) == 0 {
             return;
         }
-        self.unmap_slot(vm, mmu, first, pages);
-        self.kvm_nested_s2_unmap(vm, mmu);
+        self.unmap_slot(vm, mmu, range);
+        self.kvm_nested_s2_unmap(vm, mmu, range.may_block);
     }
 
     /// Unmaps guest pages (`__unmap_stage2_range` and its like).
-    pub(crate) fn unmap_slot(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, first: u64, pages: u64) {
+    pub(crate) fn unmap_slot(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, range: GfnRange) {
         match self.variant.arch {
-            Arch::Arm64 => self.unmap_stage2_range(vm.mmu(), mmu, self.ipa(first), self.ipa(pages)),
-            Arch::Riscv => self.gstage_unmap_range(vm, mmu, self.ipa(first), self.ipa(pages)),
-            Arch::Loongarch | Arch::Mips => self.unmap_plain_range(vm, first, pages),
+            Arch::Arm64 => self.unmap_stage2_range(vm.mmu(), mmu, range),
+            Arch::Riscv => self.gstage_unmap_range(vm, mmu, range),
+            Arch::Loongarch | Arch::Mips => self.unmap_plain_range(vm, range.first, range.pages),
         }
     }
 
     /// `stage2_apply_range` with `kvm_pgtable_stage2_unmap`: `pgt` is read again in every step.
-    pub(crate) fn unmap_stage2_range(&self, at: MmuRef, mmu: &mut WriteGuard<'_, R>, ipa: u64, size: u64) {
-        for (start, bytes, last) in self.steps(ipa, size) {
+    pub(crate) fn unmap_stage2_range(&self, at: MmuRef, mmu: &mut WriteGuard<'_, R>, range: GfnRange) {
+        for (start, bytes, last) in self.steps(self.ipa(range.first), self.ipa(range.pages)) {
             let pgt =
                 self.heap.load(at.object, at.base + PGT, Access::Plain, site!("stage2_apply_range:pgt"));
             if pgt == 0 {
@@ -213,14 +221,14 @@ impl<R: Runtime> World<R> {
                 // Upstream's own return code is dropped here too, but for a warning.
                 let _ = table.unmap(&mut Env::<NoLog>::default(), start, bytes);
             }
-            if !last {
+            if !last && range.may_block {
                 mmu.lock_break(site!("stage2_apply_range:cond_resched_rwlock_write"));
             }
         }
     }
 
     /// `kvm_age_gfn`: under `mmu_lock`.
-    pub(crate) fn kvm_age_gfn(&self, vm: &Vm<R>, first: u64, pages: u64) {
+    pub(crate) fn kvm_age_gfn(&self, vm: &Vm<R>, GfnRange { first, pages, .. }: GfnRange) {
         let pgt = self.pgt(vm, site!("kvm_age_gfn:pgt"));
         if pgt == 0 {
             return;
@@ -303,16 +311,16 @@ impl<R: Runtime> World<R> {
     /// Maps the slot of the set-up, before anything runs.
     pub(crate) fn set_up_mappings(&self, vm: &Vm<R>) {
         let mm = self.mm(vm.mm);
-        let (first, pages) = self.slot_range();
-        let step = if self.set_up.block { pages } else { 1 };
-        for page in (first..first + pages).step_by(step as usize) {
-            let pfn = self.fault_in(mm, page);
-            let pgt = self.pgt(vm, site!("user_mem_abort:pgt"));
-            if !self.variant.has_rwlock() {
-                self.map_plain_page(pgt, page, pfn);
-            } else if let Some(table) = self.table(pgt) {
-                let (ipa, size) = (self.ipa(page), self.ipa(step));
-                let prot = Prot::R | Prot::W | Prot::X;
+        let pgt = self.pgt(vm, site!("user_mem_abort:pgt"));
+        if !self.variant.has_rwlock() {
+            for page in self.guest.first..self.guest.first + self.guest.pages {
+                self.map_plain_page(pgt, page, self.fault_in(mm, page).expect("mapped memory"));
+            }
+        } else if let Some(table) = self.table(pgt) {
+            let leaf = self.guest.leaf;
+            for page in (self.guest.first..self.guest.first + self.guest.pages).step_by(leaf as usize) {
+                let pfn = self.fault_in(mm, page).expect("mapped memory");
+                let (ipa, size, prot) = (self.ipa(page), self.ipa(leaf), Prot::R | Prot::W | Prot::X);
                 let mapped =
                     table.map(&mut Env::<NoLog>::default(), Walk::Exclusive, ipa, size, self.ipa(pfn), prot);
                 mapped.expect("an empty table takes a mapping");
@@ -348,7 +356,7 @@ impl<R: Runtime> World<R> {
             _ => self.destroy_pgt(*pgt, &mut None),
         });
         if !outside.pages.is_empty() {
-            R::tlb_invalidate(0, self.ipa(self.set_up.shape.pages()), site!("kvm_flush_remote_tlbs"));
+            R::tlb_invalidate(0, self.ipa(self.guest.space), site!("kvm_flush_remote_tlbs"));
             for page in &outside.pages {
                 self.heap.free(*page, site!("kvm_arch_flush_shadow_all:free_page"));
             }
@@ -386,7 +394,7 @@ impl<R: Runtime> World<R> {
     /// `kvm_stage2_destroy`: the whole table, in the ranges of the variant or the strategy.
     fn stage2_destroy(&self, table: &Table<R>, held: &mut Held<'_, R>) {
         let mut env = Env::<NoLog>::default();
-        let size = self.ipa(self.set_up.shape.pages());
+        let size = self.ipa(self.guest.space);
         let how = self.strategy.destroy(&self.variant);
         if how == Destroy::Whole {
             table.destroy_range(&mut env, 0, size);
@@ -410,7 +418,7 @@ impl<R: Runtime> World<R> {
 
     /// The steps of a range: start, bytes, and whether it is the last (`stage2_range_addr_end`).
     pub(crate) fn steps(&self, ipa: u64, size: u64) -> impl Iterator<Item = (u64, u64, bool)> + use<R> {
-        let step = self.config.geometry().expect("a shape has a geometry").step_bytes();
+        let step = self.guest.config.geometry().expect("a shape has a geometry").step_bytes();
         let end = ipa + size;
         let mut at = ipa;
         std::iter::from_fn(move || {

@@ -1,6 +1,7 @@
 //! `kvm->mmu_lock`: a rwlock on arm64 and riscv, a spinlock on loongarch and mips. Not recursive, innermost;
 //! nothing under it may sleep.
 
+use runtime::native::{Counting, LockStats, Native, RwLockKind};
 use runtime::{LockClass, Runtime, Site};
 
 pub(crate) enum MmuLock<R: Runtime> {
@@ -50,6 +51,23 @@ impl<R: Runtime> MmuLock<R> {
         match self {
             Self::Rw(lock) => R::assert_held_write(lock, site),
             Self::Spin(lock) => R::assert_held(lock, site),
+        }
+    }
+}
+
+impl<C: Counting, K: RwLockKind> MmuLock<Native<C, K>> {
+    /// What it has recorded so far.
+    pub(crate) fn stats(&self) -> LockStats {
+        match self {
+            Self::Rw(lock) => Native::<C, K>::stats(lock),
+            Self::Spin(lock) => Native::<C, K>::lock_stats(lock),
+        }
+    }
+
+    /// Makes room for what the running thread will record of it.
+    pub(crate) fn prepare(&self) {
+        if let Self::Rw(lock) = self {
+            Native::<C, K>::prepare(lock);
         }
     }
 }

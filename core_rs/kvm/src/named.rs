@@ -129,8 +129,13 @@ const NAMED: &[(&str, &str, &str)] = &[
         "setup pages=2; task T1 fds=vm: exit; task kswapd: reclaim T1",
     ),
     (
+        "flush-unmap-nonblock",
+        "the same against an unmap that may not block, as the OOM reaper's: no lock break",
+        "setup pages=2; task T1 fds=vm: exit; task reaper: reclaim_nonblock T1",
+    ),
+    (
         "flush-unmap-nested",
-        "the same with a nested mmu, which the unmap walks too",
+        "exit_mm against a blockable unmap by reclaim with a nested mmu, which the unmap walks too",
         "setup nested=1; task T1 fds=vm: exit; task kswapd: reclaim T1",
     ),
     (
@@ -175,9 +180,25 @@ const NAMED: &[(&str, &str, &str)] = &[
         "setup pages=2; task T1 fds=vm: delete_slot; task kswapd: reclaim T1",
     ),
     (
+        "create-slot-reclaim",
+        "a slot is made, which waits until no invalidation is in flight, against reclaim",
+        "setup slot=no mapped=no; task T1 fds=vm: create_slot; task kswapd: reclaim T1",
+    ),
+    (
+        "two-slots",
+        "one of two slots is deleted against reclaim, which unmaps both",
+        "setup pages=2 slots=2; task T1 fds=vm: delete_slot; task kswapd: reclaim T1",
+    ),
+    (
+        "lock-order",
+        "kvm->lock, vcpu->mutex, slots_lock and what is under them, in the order that they have",
+        "task T1: create_vm, create_device, create_vcpu 0, first_run, create_slot, fault 0, delete_slot, exit; \
+         task kswapd: reclaim T1",
+    ),
+    (
         "fault-fault",
         "two vCPUs fault on one page",
-        "setup mapped=no; task T1 fds=vm,vcpu0: fault 0; task T2 mm=T1 files=T1: fault 0",
+        "setup mapped=no; task T1 fds=vm,vcpu0: fault 0; task T2 mm=T1 files=T1 fds=vcpu1: fault 0",
     ),
     (
         "split-reclaim",

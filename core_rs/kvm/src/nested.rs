@@ -8,7 +8,7 @@
 use runtime::{Access, Runtime, site};
 
 use crate::heap::{Memory, Ptr};
-use crate::mmu::{MMU_WORDS, MmuRef, Outside, VALID};
+use crate::mmu::{GfnRange, MMU_WORDS, MmuRef, Outside, VALID};
 use crate::mmu_lock::{Held, WriteGuard};
 use crate::strategy::Part;
 use crate::variant::Nested;
@@ -96,7 +96,7 @@ impl<R: Runtime> World<R> {
     }
 
     /// `kvm_nested_s2_unmap`: from a notifier's callback, under `mmu_lock`.
-    pub(crate) fn kvm_nested_s2_unmap(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>) {
+    pub(crate) fn kvm_nested_s2_unmap(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, may_block: bool) {
         let _inside = R::inside("kvm_nested_s2_unmap");
         if self.variant.nested == Nested::Absent {
             return;
@@ -106,7 +106,8 @@ impl<R: Runtime> World<R> {
             let at = self.nested_mmu(vm, place);
             let site = site!("kvm_nested_s2_unmap:valid");
             if self.heap.load(at.object, at.base + VALID, Access::Plain, site) != 0 {
-                self.unmap_stage2_range(at, mmu, 0, self.ipa(self.set_up.shape.pages()));
+                let all = GfnRange { first: 0, pages: self.guest.space, may_block };
+                self.unmap_stage2_range(at, mmu, all);
             }
             place += 1;
         }

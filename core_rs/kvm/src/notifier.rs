@@ -4,11 +4,15 @@
 //! inside a read section of `srcu`, so they may not wait for it. The list's spinlock is held only to link and
 //! unlink. That a subscription is still hashed is read without a lock: so `exit_mmap` and `unregister` may both
 //! reach `->release` for one VM, at the same time.
+//!
+//! Between the two ends of an invalidation no memslot is installed, so that both ends find the same slots: who
+//! installs one waits, with `slots_lock` and `slots_arch_lock` held, until `mn_active_invalidate_count` is 0. So a
+//! callback may take neither.
 
 use runtime::{Access, Runtime, site};
 
 use crate::mm::{Mm, NOTIFIER_LIST};
-use crate::vm::{INVALIDATE_IN_PROGRESS, INVALIDATE_SEQ, NEXT, PPREV, Vm};
+use crate::vm::{ACTIVE_INVALIDATE_COUNT, INVALIDATE_IN_PROGRESS, INVALIDATE_SEQ, NEXT, PPREV, Vm};
 use crate::world::{VmId, World};
 
 /// `pprev` of the first subscription; of another, the number of the one before it, plus this.
@@ -76,26 +80,21 @@ impl<R: Runtime> World<R> {
         self.mmdrop(mm);
     }
 
-    /// Invalidates guest pages in every VM of the address space; answers which were told.
-    pub(crate) fn mmu_notifier_invalidate_range_start(
-        &self,
-        mm: &Mm<R>,
-        first: u64,
-        pages: u64,
-    ) -> Vec<VmId> {
+    /// Invalidates the guest's pages in every VM of the address space; answers which were told.
+    pub(crate) fn mmu_notifier_invalidate_range_start(&self, mm: &Mm<R>, may_block: bool) -> Vec<VmId> {
         let mut told = Vec::new();
         if self.has_subscriptions(mm) {
             let _readers = R::srcu_read(&self.srcu, site!("mmu_notifier_invalidate_range_start:srcu"));
             self.for_each_subscription(mm, |vm| {
-                if self.kvm_mmu_notifier_invalidate_range_start(vm, first, pages) {
-                    told.push(vm.id);
-                }
+                self.kvm_mmu_notifier_invalidate_range_start(vm, may_block);
+                told.push(vm.id);
             });
         }
         told
     }
 
-    /// The end of what was begun with the VMs in `told`.
+    /// The end of what was begun with the VMs in `told`. That none comes between who was not is the doing of
+    /// `mm_take_all_locks` when a subscription is made, which is not modelled.
     pub(crate) fn mmu_notifier_invalidate_range_end(&self, mm: &Mm<R>, told: &[VmId]) {
         if !told.is_empty() {
             let _readers = R::srcu_read(&self.srcu, site!("mmu_notifier_invalidate_range_end:srcu"));
@@ -108,14 +107,17 @@ impl<R: Runtime> World<R> {
     }
 
     /// Clears access flags in every VM of the address space.
-    pub(crate) fn mmu_notifier_clear_flush_young(&self, mm: &Mm<R>, first: u64, pages: u64) {
+    pub(crate) fn mmu_notifier_clear_flush_young(&self, mm: &Mm<R>) {
         if self.has_subscriptions(mm) {
             let _readers = R::srcu_read(&self.srcu, site!("mmu_notifier_clear_flush_young:srcu"));
             self.for_each_subscription(mm, |vm| {
                 let _slots = R::srcu_read(&vm.srcu, site!("kvm_mmu_notifier_clear_flush_young:srcu"));
-                if self.has_slot(vm) {
-                    let _mmu = vm.mmu_lock.write(site!("kvm_mmu_notifier_clear_flush_young:mmu_lock"));
-                    self.kvm_age_gfn(vm, first, pages);
+                let mut held = None;
+                for slot in self.present_slots(vm) {
+                    held.get_or_insert_with(|| {
+                        vm.mmu_lock.write(site!("kvm_mmu_notifier_clear_flush_young:mmu_lock"))
+                    });
+                    self.kvm_age_gfn(vm, self.slot_range(slot, false));
                 }
             });
         }
@@ -127,22 +129,49 @@ impl<R: Runtime> World<R> {
         self.kvm_flush_shadow_all(vm);
     }
 
-    /// Answers whether the VM has a slot there.
-    fn kvm_mmu_notifier_invalidate_range_start(&self, vm: &Vm<R>, first: u64, pages: u64) -> bool {
-        let _slots = R::srcu_read(&vm.srcu, site!("kvm_mmu_notifier_invalidate_range_start:srcu"));
-        if !self.has_slot(vm) {
-            return false;
+    fn kvm_mmu_notifier_invalidate_range_start(&self, vm: &Vm<R>, may_block: bool) {
+        {
+            let site = site!("kvm_mmu_notifier_invalidate_range_start:mn_invalidate_lock");
+            let _count = R::lock(&vm.mn_invalidate_lock, site);
+            let site = site!("kvm_mmu_notifier_invalidate_range_start:mn_active_invalidate_count");
+            let count = self.active_invalidations(vm);
+            self.heap.store(vm.kvm, ACTIVE_INVALIDATE_COUNT, count + 1, Access::Marked, site);
         }
-        let mut mmu = vm.mmu_lock.write(site!("kvm_mmu_notifier_invalidate_range_start:mmu_lock"));
-        self.kvm_mmu_invalidate_begin(vm);
-        self.kvm_unmap_gfn_range(vm, &mut mmu, first, pages);
-        true
+        let _slots = R::srcu_read(&vm.srcu, site!("kvm_mmu_notifier_invalidate_range_start:srcu"));
+        let mut held = None;
+        for slot in self.present_slots(vm) {
+            let mmu = held.get_or_insert_with(|| {
+                let mmu = vm.mmu_lock.write(site!("kvm_mmu_notifier_invalidate_range_start:mmu_lock"));
+                self.kvm_mmu_invalidate_begin(vm);
+                mmu
+            });
+            self.kvm_unmap_gfn_range(vm, mmu, self.slot_range(slot, may_block));
+        }
     }
 
     fn kvm_mmu_notifier_invalidate_range_end(&self, vm: &Vm<R>) {
-        let _slots = R::srcu_read(&vm.srcu, site!("kvm_mmu_notifier_invalidate_range_end:srcu"));
-        let _mmu = vm.mmu_lock.write(site!("kvm_mmu_notifier_invalidate_range_end:mmu_lock"));
-        self.kvm_mmu_invalidate_end(vm);
+        {
+            let _slots = R::srcu_read(&vm.srcu, site!("kvm_mmu_notifier_invalidate_range_end:srcu"));
+            if self.present_slots(vm).next().is_some() {
+                let _mmu = vm.mmu_lock.write(site!("kvm_mmu_notifier_invalidate_range_end:mmu_lock"));
+                self.kvm_mmu_invalidate_end(vm);
+            }
+        }
+        let site = site!("kvm_mmu_notifier_invalidate_range_end:mn_invalidate_lock");
+        let _count = R::lock(&vm.mn_invalidate_lock, site);
+        let site = site!("kvm_mmu_notifier_invalidate_range_end:mn_active_invalidate_count");
+        match self.active_invalidations(vm).checked_sub(1) {
+            Some(count) => {
+                self.heap.store(vm.kvm, ACTIVE_INVALIDATE_COUNT, count, Access::Marked, site);
+            }
+            None => self.heap.violated("count-underflow", "kvm", site),
+        }
+    }
+
+    /// `mn_active_invalidate_count`, under `mn_invalidate_lock`. It is written marked, because who waits for it here
+    /// looks at the word; upstream's waiter is woken.
+    pub(crate) fn active_invalidations(&self, vm: &Vm<R>) -> u64 {
+        self.heap.load(vm.kvm, ACTIVE_INVALIDATE_COUNT, Access::Plain, site!("mn_active_invalidate_count"))
     }
 
     /// `kvm_mmu_invalidate_begin`: under `mmu_lock`.

@@ -55,7 +55,7 @@ impl<R: Runtime> World<R> {
     /// Flush: everything, with what the strategy holds.
     pub(crate) fn flush_plain_table(&self, vm: &Vm<R>, held: bool, outside: &mut Outside) {
         let pgd = self.pgt(vm, site!("kvm_arch_flush_shadow_all:pgd"));
-        let all = (0, self.set_up.shape.pages());
+        let all = (0, self.guest.space);
         if held && self.strategy.table == Part::Claim {
             self.clear_range(pgd, all, &mut |page| outside.pages.push(page));
         } else {
@@ -104,7 +104,7 @@ impl<R: Runtime> World<R> {
     pub(crate) fn destroy_plain_table(&self, vm: &Vm<R>) {
         let pgd = self.pgt(vm, site!("kvm_arch_destroy_vm:pgd"));
         if self.variant.arch == Arch::Mips {
-            self.unmap_plain(pgd, (0, self.set_up.shape.pages()));
+            self.unmap_plain(pgd, (0, self.guest.space));
         }
         self.heap.free(pgd, site!("kvm_arch_destroy_vm:pgd_free"));
     }
@@ -189,7 +189,7 @@ impl<R: Runtime> World<R> {
     }
 
     fn entries(&self) -> usize {
-        self.config.geometry().expect("a shape has a geometry").entries()
+        self.guest.config.geometry().expect("a shape has a geometry").entries()
     }
 
     /// Where a page is: its entry of the root, and that of the table below.

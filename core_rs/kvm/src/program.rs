@@ -13,11 +13,12 @@ use runtime::scheduled::{Instance, NamedThread, ObjectInfo, Program, Scheduled, 
 use stage2::WalkerKind;
 
 use crate::error::Error;
+use crate::guest::Guest;
 use crate::heap::Harm;
 use crate::scenario::Scenario;
 use crate::strategy::Strategy;
 use crate::variant::{Arch, Variant};
-use crate::word_names::word_name;
+use crate::word_names::{pointee, word_name};
 use crate::world::World;
 
 /// A scenario under a variant and a strategy.
@@ -107,7 +108,8 @@ impl Case {
     }
 
     fn world<R: Runtime>(&self) -> Arc<World<R>> {
-        Arc::new(World::new(&self.scenario, self.variant, self.strategy.clone()))
+        let guest = Guest::small(&self.scenario.set_up);
+        Arc::new(World::new(&self.scenario, guest, self.variant, self.strategy.clone()))
     }
 }
 
@@ -150,6 +152,10 @@ impl Program for Case {
         word_name(&self.variant, object.name, word)
     }
 
+    fn pointee(&self, object: &ObjectInfo, word: usize, value: u64) -> Option<&'static str> {
+        pointee(&self.variant, object.name, word, value)
+    }
+
     fn start(&self) -> Instance {
         let world = self.world::<Scheduled>();
         let thread = |(task, spec): (usize, &crate::scenario::Task)| -> NamedThread {
@@ -162,7 +168,7 @@ impl Program for Case {
 }
 
 /// Looks at the end of an execution.
-fn judge<R: Runtime>(world: &World<R>) -> Vec<Violation> {
+pub(crate) fn judge<R: Runtime>(world: &World<R>) -> Vec<Violation> {
     let reached = world.reached_after_free().into_iter().map(|(vm, page)| Violation {
         rule: "leaf-reaches-freed-memory",
         object: String::from("guest page"),

@@ -7,7 +7,7 @@ use runtime::{Access, Runtime, site};
 use stage2::{Env, NoLog};
 
 use crate::heap::Ptr;
-use crate::mmu::{Outside, PGT};
+use crate::mmu::{GfnRange, Outside, PGT};
 use crate::mmu_lock::WriteGuard;
 use crate::strategy::{Helpers, Part};
 use crate::vm::Vm;
@@ -29,7 +29,7 @@ impl<R: Runtime> World<R> {
             };
             let pgd = self.pgt(vm, site!("kvm_riscv_mmu_free_pgd:pgd"));
             if let Some(table) = self.table(pgd) {
-                let _ = table.unmap(&mut Env::<NoLog>::default(), 0, self.ipa(self.set_up.shape.pages()));
+                let _ = table.unmap(&mut Env::<NoLog>::default(), 0, self.ipa(self.guest.space));
                 let site = site!("kvm_riscv_mmu_free_pgd:swap");
                 self.heap.store(at.object, at.base + PGT, 0, Access::Plain, site);
                 self.out_of_reach(vm);
@@ -47,7 +47,7 @@ impl<R: Runtime> World<R> {
         if pgd == 0 {
             return;
         }
-        R::tlb_invalidate(0, self.ipa(self.set_up.shape.pages()), site!("kvm_flush_remote_tlbs"));
+        R::tlb_invalidate(0, self.ipa(self.guest.space), site!("kvm_flush_remote_tlbs"));
         if let Some(table) = self.table(pgd) {
             table.destroy_pgd();
         }
@@ -55,13 +55,13 @@ impl<R: Runtime> World<R> {
     }
 
     /// riscv's unmap: the root is copied once and used in every step, lock breaks or not.
-    pub(crate) fn gstage_unmap_range(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, ipa: u64, size: u64) {
+    pub(crate) fn gstage_unmap_range(&self, vm: &Vm<R>, mmu: &mut WriteGuard<'_, R>, range: GfnRange) {
         let pgd = self.pgt(vm, site!("kvm_unmap_gfn_range:gstage.pgd"));
-        for (start, bytes, last) in self.steps(ipa, size) {
+        for (start, bytes, last) in self.steps(self.ipa(range.first), self.ipa(range.pages)) {
             if let Some(table) = self.table(pgd) {
                 let _ = table.unmap(&mut Env::<NoLog>::default(), start, bytes);
             }
-            if !last {
+            if !last && range.may_block {
                 mmu.lock_break(site!("kvm_riscv_gstage_unmap_range:cond_resched_rwlock_write"));
             }
         }

@@ -20,7 +20,7 @@ use stage2::{Config, Granule, WalkerKind};
 
 use crate::error::{Error, name_of, one_of, pair};
 use crate::heap::Memory;
-use crate::step::{Fd, FdKind, MAX_VMS, Step};
+use crate::step::{Fd, FdKind, MAX_SLOTS, MAX_VMS, Step};
 
 /// How far eager splitting has used its cache of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,11 +55,13 @@ pub struct SetUp {
     pub nested: u64,
     /// Where the arrays of the split cache and of nested mmus come from.
     pub arrays: Memory,
-    /// Guest pages in the slot.
+    /// Guest pages in the slots together.
     pub pages: u64,
-    /// Whether there is a slot.
+    /// Slots that a VM may have: each has an equal share of the pages.
+    pub slots: u64,
+    /// Whether its slots are there.
     pub slot: bool,
-    /// Whether the pages of the slot are mapped.
+    /// Whether the pages of the slots are mapped.
     pub mapped: bool,
     /// Whether the pages are mapped as one block, for eager splits.
     pub block: bool,
@@ -77,6 +79,7 @@ impl Default for SetUp {
             nested: 0,
             arrays: Memory::Kmalloc,
             pages: 1,
+            slots: 1,
             slot: true,
             mapped: true,
             block: false,
@@ -144,7 +147,7 @@ impl Shape {
 }
 
 impl SetUp {
-    /// The first guest page of the slot: in the middle, so that two pages lie in two steps; a block's is aligned.
+    /// The first guest page of the slots: in the middle, so that two pages lie in two steps; a block's is aligned.
     pub(crate) fn first_page(&self) -> u64 {
         if self.block { 0 } else { (self.shape.pages() - self.pages) / 2 }
     }
@@ -161,6 +164,13 @@ impl SetUp {
         }
         if self.block && (self.pages != 2 || self.shape != Shape::Small) {
             return wrong(String::from("block=yes needs pages=2 shape=small: a block of two pages"));
+        }
+        if !(1..=MAX_SLOTS as u64).contains(&self.slots) || !self.pages.is_multiple_of(self.slots) {
+            let (slots, pages) = (self.slots, self.pages);
+            return wrong(format!("slots={slots} is not 1 or {MAX_SLOTS}, among which pages={pages} divide"));
+        }
+        if self.block && self.slots > 1 {
+            return wrong(String::from("block=yes needs slots=1: a block lies in one slot"));
         }
         if !(1..=4).contains(&self.objects) {
             return wrong(format!("objects={} is outside 1 to 4", self.objects));
@@ -190,6 +200,13 @@ impl Scenario {
         self.tasks.iter().position(|task| task.name == name)
     }
 
+    /// The descriptor through which a task asks a vCPU of a VM for something: the first of its own line, else the
+    /// first of all.
+    pub(crate) fn vcpu_fd(&self, task: usize, vm: usize, all: &[Fd]) -> Option<Fd> {
+        let is_vcpu = |fd: &&Fd| fd.vm == vm && matches!(fd.kind, FdKind::Vcpu(_));
+        self.tasks[task].fds.iter().find(is_vcpu).or_else(|| all.iter().find(is_vcpu)).copied()
+    }
+
     /// How many VMs there are at any time.
     pub(crate) fn vms(&self) -> usize {
         (0..MAX_VMS).rev().find(|vm| self.mentions(*vm)).map_or(0, |vm| vm + 1)
@@ -201,6 +218,7 @@ impl Scenario {
         fds.extend(self.steps().filter_map(|step| match step {
             Step::CreateVm { vm, .. } => Some(Fd { vm: *vm, kind: FdKind::Vm }),
             Step::CreateVcpu { vm, vcpu } => Some(Fd { vm: *vm, kind: FdKind::Vcpu(*vcpu) }),
+            Step::CreateDevice { vm } => Some(Fd { vm: *vm, kind: FdKind::Device }),
             Step::OpenDump { vm } => Some(Fd { vm: *vm, kind: FdKind::Dump }),
             Step::Close(fd) | Step::Send(fd) | Step::Receive(fd) => Some(*fd),
             _ => None,
@@ -272,6 +290,7 @@ impl Scenario {
                 | Step::GetMm(other)
                 | Step::PutMm(other)
                 | Step::Reclaim(other)
+                | Step::ReclaimNonblock(other)
                 | Step::Age(other) = step
                     && self.task(other).is_none()
                 {
@@ -280,8 +299,21 @@ impl Scenario {
             }
         }
         for step in self.steps() {
-            let makes =
-                matches!(step, Step::CreateVm { .. } | Step::CreateVcpu { .. } | Step::OpenDump { .. });
+            if let Step::CreateSlot { slot, .. }
+            | Step::DeleteSlot { slot, .. }
+            | Step::LogDirty { slot, .. }
+            | Step::LogClean { slot, .. } = step
+                && *slot as u64 >= self.set_up.slots
+            {
+                return wrong(format!("{step}: slots={} has no such slot", self.set_up.slots));
+            }
+            let makes = matches!(
+                step,
+                Step::CreateVm { .. }
+                    | Step::CreateVcpu { .. }
+                    | Step::CreateDevice { .. }
+                    | Step::OpenDump { .. }
+            );
             let made_by = |task: &&Task| task.steps.contains(step);
             if makes && self.tasks.iter().filter(made_by).count() > 1 {
                 return wrong(format!("two tasks have the step {step}: one makes it, and may send it"));
@@ -312,6 +344,7 @@ impl fmt::Display for SetUp {
         word(self.nested != default.nested, "nested", &self.nested.to_string())?;
         word(self.arrays != default.arrays, "arrays", name_of(&MEMORIES, self.arrays))?;
         word(self.pages != default.pages, "pages", &self.pages.to_string())?;
+        word(self.slots != default.slots, "slots", &self.slots.to_string())?;
         word(self.slot != default.slot, "slot", name_of(&YES_NO, self.slot))?;
         word(self.mapped != default.mapped, "mapped", name_of(&YES_NO, self.mapped))?;
         word(self.block != default.block, "block", name_of(&YES_NO, self.block))?;
@@ -341,6 +374,7 @@ impl FromStr for SetUp {
                 "nested" => set_up.nested = number("nested")?,
                 "arrays" => set_up.arrays = one_of("arrays", &MEMORIES, value)?,
                 "pages" => set_up.pages = number("pages")?,
+                "slots" => set_up.slots = number("slots")?,
                 "slot" => set_up.slot = one_of("slot", &YES_NO, value)?,
                 "mapped" => set_up.mapped = one_of("mapped", &YES_NO, value)?,
                 "block" => set_up.block = one_of("block", &YES_NO, value)?,
@@ -351,7 +385,7 @@ impl FromStr for SetUp {
                         what: "key of the set-up",
                         value: key.to_owned(),
                         expected: String::from(
-                            "cache, objects, nested, arrays, pages, slot, mapped, block, shape, walker",
+                            "cache, objects, nested, arrays, pages, slots, slot, mapped, block, shape, walker",
                         ),
                     });
                 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Entries of the first chunk; each further chunk doubles.
 const FIRST: usize = 16;
-const CHUNKS: usize = 16;
+const CHUNKS: usize = 24;
 
 pub(crate) struct Slots<T> {
     chunks: [OnceLock<Box<[OnceLock<T>]>>; CHUNKS],

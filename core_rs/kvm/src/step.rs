@@ -40,6 +40,8 @@ pub enum FdKind {
 pub const MAX_VMS: usize = 2;
 /// vCPUs of one VM at most.
 pub const MAX_VCPUS: usize = 2;
+/// Memory slots of one VM at most.
+pub const MAX_SLOTS: usize = 2;
 
 /// One step of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +59,11 @@ pub enum Step {
         vm: usize,
         /// Which of its vCPUs.
         vcpu: usize,
+    },
+    /// `KVM_CREATE_DEVICE`; the descriptor is the task's.
+    CreateDevice {
+        /// Which VM.
+        vm: usize,
     },
     /// Closes a descriptor, or unmaps a `kvm_run`.
     Close(Fd),
@@ -78,6 +85,8 @@ pub enum Step {
     Munmap,
     /// Reclaim by another task: unmaps one guest page after the other, may sleep.
     Reclaim(String),
+    /// The same where callbacks may not sleep, as the OOM reaper asks for.
+    ReclaimNonblock(String),
     /// Ageing by another task.
     Age(String),
     /// A vCPU faults on a page of the slot.
@@ -94,25 +103,33 @@ pub enum Step {
         /// Which page.
         page: u64,
     },
-    /// Makes the memory slot.
+    /// Makes a memory slot.
     CreateSlot {
         /// Which VM.
         vm: usize,
+        /// Which of its slots.
+        slot: usize,
     },
-    /// Deletes the memory slot.
+    /// Deletes a memory slot.
     DeleteSlot {
         /// Which VM.
         vm: usize,
+        /// Which of its slots.
+        slot: usize,
     },
     /// Begins dirty logging: write protection, then eager splits.
     LogDirty {
         /// Which VM.
         vm: usize,
+        /// Which of its slots.
+        slot: usize,
     },
     /// Ends dirty logging.
     LogClean {
         /// Which VM.
         vm: usize,
+        /// Which of its slots.
+        slot: usize,
     },
     /// `KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE`: how many pages the split cache is to hold.
     SetChunk {
@@ -120,6 +137,11 @@ pub enum Step {
         vm: usize,
         /// Pages.
         pages: u64,
+    },
+    /// What `KVM_RUN` does the first time: the interrupt controller becomes known.
+    FirstRun {
+        /// Which VM.
+        vm: usize,
     },
     /// `KVM_ARM_VCPU_INIT` with nested virtualization: adds two nested mmus.
     VcpuInit {
@@ -153,22 +175,28 @@ pub const MAX_TOLD: u64 = 64;
 /// A verb, and what makes a step of its operands.
 type Verb<F> = (&'static str, F);
 type OfVm = fn(usize) -> Step;
+type OfSlot = fn(usize, usize) -> Step;
 type OfNumber = fn(usize, u64) -> Step;
 type OfFd = fn(Fd) -> Step;
 type OfTask = fn(String) -> Step;
 
 /// Verbs without an operand but the VM before them.
-const OF_A_VM: [Verb<OfVm>; 10] = [
+const OF_A_VM: [Verb<OfVm>; 8] = [
     ("create_vm", |vm| Step::CreateVm { vm, fails: false }),
     ("create_vm_fails", |vm| Step::CreateVm { vm, fails: true }),
-    ("create_slot", |vm| Step::CreateSlot { vm }),
-    ("delete_slot", |vm| Step::DeleteSlot { vm }),
-    ("log_dirty", |vm| Step::LogDirty { vm }),
-    ("log_clean", |vm| Step::LogClean { vm }),
+    ("create_device", |vm| Step::CreateDevice { vm }),
+    ("first_run", |vm| Step::FirstRun { vm }),
     ("vcpu_init", |vm| Step::VcpuInit { vm }),
     ("open_dump", |vm| Step::OpenDump { vm }),
     ("read_dump", |vm| Step::ReadDump { vm }),
     ("punch", |vm| Step::Punch { vm }),
+];
+/// Verbs about a slot: the first, unless there is a number.
+const OF_A_SLOT: [Verb<OfSlot>; 4] = [
+    ("create_slot", |vm, slot| Step::CreateSlot { vm, slot }),
+    ("delete_slot", |vm, slot| Step::DeleteSlot { vm, slot }),
+    ("log_dirty", |vm, slot| Step::LogDirty { vm, slot }),
+    ("log_clean", |vm, slot| Step::LogClean { vm, slot }),
 ];
 /// Verbs with a number.
 const WITH_A_NUMBER: [Verb<OfNumber>; 6] = [
@@ -182,11 +210,12 @@ const WITH_A_NUMBER: [Verb<OfNumber>; 6] = [
 /// Verbs with a descriptor.
 const WITH_A_FD: [Verb<OfFd>; 3] = [("close", Step::Close), ("send", Step::Send), ("receive", Step::Receive)];
 /// Verbs with a task.
-const WITH_A_TASK: [Verb<OfTask>; 5] = [
+const WITH_A_TASK: [Verb<OfTask>; 6] = [
     ("kill", Step::Kill),
     ("get_mm", Step::GetMm),
     ("put_mm", Step::PutMm),
     ("reclaim", Step::Reclaim),
+    ("reclaim_nonblock", Step::ReclaimNonblock),
     ("age", Step::Age),
 ];
 /// Verbs that stand alone.
@@ -199,7 +228,7 @@ impl FromStr for Step {
     ///
     /// ```
     /// use kvm::Step;
-    /// for text in ["close vm", "2:create_vm", "send 2:vcpu0", "fault 1", "exit", "get_mm T1"] {
+    /// for text in ["close vm", "2:create_vm", "send 2:vcpu0", "fault 1", "delete_slot 1", "exit"] {
     ///     assert_eq!(text.parse::<Step>()?.to_string(), text);
     /// }
     /// assert!("shut vm".parse::<Step>().unwrap_err().to_string().contains("close"));
@@ -220,13 +249,20 @@ impl FromStr for Step {
         let step = match operand {
             None => named(&OF_A_VM, verb)
                 .map(|make| make(vm))
+                .or_else(|| named(&OF_A_SLOT, verb).map(|make| make(vm, 0)))
                 .or_else(|| ALONE.iter().find(|(name, _)| *name == verb).map(|(_, step)| step.clone())),
             Some(operand) => {
                 let number = operand.parse::<u64>();
+                let number =
+                    || number.map_err(|_| word("operand of a step", operand, "the numbers from 0 up"));
                 if let Some(make) = named(&WITH_A_NUMBER, verb) {
-                    let n =
-                        number.map_err(|_| word("operand of a step", operand, "the numbers from 0 up"))?;
-                    Some(make(vm, n))
+                    Some(make(vm, number()?))
+                } else if let Some(make) = named(&OF_A_SLOT, verb) {
+                    let slot = number()?;
+                    if slot >= MAX_SLOTS as u64 {
+                        return Err(word("slot", operand, &format!("0 to {}", MAX_SLOTS - 1)));
+                    }
+                    Some(make(vm, slot as usize))
                 } else if let Some(make) = named(&WITH_A_FD, verb) {
                     Some(make(operand.parse()?))
                 } else {
@@ -265,14 +301,17 @@ impl fmt::Display for Step {
             Self::PutMm(task) => format!("put_mm {task}"),
             Self::Munmap => String::from("munmap"),
             Self::Reclaim(task) => format!("reclaim {task}"),
+            Self::ReclaimNonblock(task) => format!("reclaim_nonblock {task}"),
             Self::Age(task) => format!("age {task}"),
             Self::Fault { vm, page } => verb("fault ", *vm) + &page.to_string(),
             Self::Touch { vm, page } => verb("touch ", *vm) + &page.to_string(),
-            Self::CreateSlot { vm } => verb("create_slot", *vm),
-            Self::DeleteSlot { vm } => verb("delete_slot", *vm),
-            Self::LogDirty { vm } => verb("log_dirty", *vm),
-            Self::LogClean { vm } => verb("log_clean", *vm),
+            Self::CreateDevice { vm } => verb("create_device", *vm),
+            Self::CreateSlot { vm, slot } => verb("create_slot", *vm) + &which(*slot),
+            Self::DeleteSlot { vm, slot } => verb("delete_slot", *vm) + &which(*slot),
+            Self::LogDirty { vm, slot } => verb("log_dirty", *vm) + &which(*slot),
+            Self::LogClean { vm, slot } => verb("log_clean", *vm) + &which(*slot),
             Self::SetChunk { vm, pages } => verb("set_chunk ", *vm) + &pages.to_string(),
+            Self::FirstRun { vm } => verb("first_run", *vm),
             Self::VcpuInit { vm } => verb("vcpu_init", *vm),
             Self::OpenDump { vm } => verb("open_dump", *vm),
             Self::ReadDump { vm } => verb("read_dump", *vm),
@@ -333,6 +372,11 @@ fn numbered(text: &str) -> Result<(usize, &str), Error> {
     }
 }
 
+/// The number of a slot after a verb, which the first does without.
+fn which(slot: usize) -> String {
+    if slot == 0 { String::new() } else { format!(" {slot}") }
+}
+
 fn prefix(vm: usize) -> String {
     if vm == 0 { String::new() } else { format!("{}:", vm + 1) }
 }
@@ -344,6 +388,7 @@ fn named<T: Copy>(verbs: &[(&str, T)], verb: &str) -> Option<T> {
 fn verbs() -> String {
     let mut all: Vec<_> = ALONE.iter().map(|(name, _)| (*name).to_owned()).collect();
     all.extend(OF_A_VM.iter().map(|(name, _)| (*name).to_owned()));
+    all.extend(OF_A_SLOT.iter().map(|(name, _)| format!("{name} [N]")));
     all.extend(WITH_A_NUMBER.iter().map(|(name, _)| format!("{name} N")));
     all.extend(WITH_A_FD.iter().map(|(name, _)| format!("{name} FD")));
     all.extend(WITH_A_TASK.iter().map(|(name, _)| format!("{name} TASK")));

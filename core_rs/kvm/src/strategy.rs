@@ -132,6 +132,23 @@ impl Strategy {
         }
     }
 
+    /// Why a flush under a variant takes `mmu_lock`, which is not recursive, while it holds it, if it does: then it
+    /// waits for itself for ever.
+    pub fn takes_mmu_lock_twice(&self, variant: &Variant) -> Option<&'static str> {
+        if matches!(variant.arch, Arch::Loongarch | Arch::Mips) {
+            return None;
+        }
+        let (arch, generic) = (self.hold == Hold::Arch, self.hold == Hold::Generic);
+        if self.helpers == Helpers::Take && (generic || arch && self.table == Part::Inside) {
+            return Some("flush holds mmu_lock and calls a helper that takes it");
+        }
+        let claims = |part, there: bool| generic && part == Part::Claim && there;
+        if claims(self.cache, variant.split_cache) || claims(self.nested, variant.nested == Nested::Array) {
+            return Some("kvm_flush_shadow_all holds mmu_lock and what is claimed under it takes it");
+        }
+        None
+    }
+
     /// How tables are destroyed under a variant.
     pub(crate) fn destroy(&self, variant: &Variant) -> Destroy {
         self.destroy.unwrap_or(variant.destroy)

@@ -59,14 +59,23 @@ impl<R: Runtime> World<R> {
         self.drain_socket();
     }
 
-    fn step(&self, task: usize, step: &Step, held: &mut Vec<MmId>) {
+    pub(crate) fn step(&self, task: usize, step: &Step, held: &mut Vec<MmId>) {
         let mm = self.mm_of_task(task);
         match step {
             Step::CreateVm { vm, fails } => self.create_vm(task, VmId(*vm), *fails),
             Step::CreateVcpu { vm, vcpu } => self.ioctl(task, Fd { vm: *vm, kind: FdKind::Vm }, |kvm| {
-                self.create_vcpu(kvm, *vcpu);
-                self.kvm_get_kvm(kvm);
-                self.install(task, Fd { vm: *vm, kind: FdKind::Vcpu(*vcpu) });
+                self.create_vcpu(kvm, *vcpu, || {
+                    self.kvm_get_kvm(kvm);
+                    self.install(task, Fd { vm: *vm, kind: FdKind::Vcpu(*vcpu) });
+                });
+            }),
+            Step::CreateDevice { vm } => self.vm_ioctl(task, *vm, |kvm| {
+                let fd = Fd { vm: *vm, kind: FdKind::Device };
+                if !self.has_open(task, fd) {
+                    self.create_device(kvm);
+                    self.kvm_get_kvm(kvm);
+                    self.install(task, fd);
+                }
             }),
             Step::Close(fd) => self.close(task, *fd),
             Step::Send(fd) => self.send(task, *fd),
@@ -85,17 +94,19 @@ impl<R: Runtime> World<R> {
                 }
             }
             Step::Munmap => self.munmap(self.mm(mm)),
-            Step::Reclaim(other) => self.reclaim(self.mm_of(other)),
+            Step::Reclaim(other) => self.reclaim(self.mm_of(other), true),
+            Step::ReclaimNonblock(other) => self.reclaim(self.mm_of(other), false),
             Step::Age(other) => self.age(self.mm_of(other)),
             Step::Fault { vm, page } => {
                 self.vcpu_ioctl(task, *vm, |kvm| self.kvm_handle_guest_abort(kvm, *page));
             }
             Step::Touch { vm, page } => self.vcpu_ioctl(task, *vm, |_| self.guest_access(*page)),
-            Step::CreateSlot { vm } => self.vm_ioctl(task, *vm, |kvm| self.create_slot(kvm)),
-            Step::DeleteSlot { vm } => self.vm_ioctl(task, *vm, |kvm| self.delete_slot(kvm)),
-            Step::LogDirty { vm } => self.vm_ioctl(task, *vm, |kvm| self.log_dirty(kvm, true)),
-            Step::LogClean { vm } => self.vm_ioctl(task, *vm, |kvm| self.log_dirty(kvm, false)),
+            Step::CreateSlot { vm, slot } => self.vm_ioctl(task, *vm, |kvm| self.create_slot(kvm, *slot)),
+            Step::DeleteSlot { vm, slot } => self.vm_ioctl(task, *vm, |kvm| self.delete_slot(kvm, *slot)),
+            Step::LogDirty { vm, slot } => self.vm_ioctl(task, *vm, |kvm| self.log_dirty(kvm, *slot, true)),
+            Step::LogClean { vm, slot } => self.vm_ioctl(task, *vm, |kvm| self.log_dirty(kvm, *slot, false)),
             Step::SetChunk { vm, pages } => self.vm_ioctl(task, *vm, |kvm| self.set_chunk(kvm, *pages)),
+            Step::FirstRun { vm } => self.vcpu_ioctl(task, *vm, |kvm| self.kvm_vgic_map_resources(kvm)),
             Step::VcpuInit { vm } => self.vcpu_ioctl(task, *vm, |kvm| self.kvm_vcpu_init_nested(kvm)),
             Step::OpenDump { vm } => self.open_dump(task, VmId(*vm)),
             Step::Tell(number) => {
@@ -162,17 +173,16 @@ impl<R: Runtime> World<R> {
     /// `guest_memfd` unmaps what it gave: under `mmu_lock` only, outside any notifier.
     pub(crate) fn kvm_gmem_invalidate(&self, vm: &Vm<R>) {
         if self.variant.guest_memfd {
-            let (first, pages) = self.slot_range();
             let mut mmu = vm.mmu_lock.write(site!("kvm_gmem_invalidate_begin:mmu_lock"));
             self.kvm_mmu_invalidate_begin(vm);
-            self.kvm_unmap_gfn_range(vm, &mut mmu, first, pages);
+            self.kvm_unmap_gfn_range(vm, &mut mmu, self.guest_range(true));
             drop(mmu);
             let _mmu = vm.mmu_lock.write(site!("kvm_gmem_invalidate_end:mmu_lock"));
             self.kvm_mmu_invalidate_end(vm);
         }
     }
 
-    /// Shows the table, under `mmu_lock`; nothing is there to show after a flush.
+    /// Shows the table, which is looked up under `mmu_lock`: after a flush there is none.
     fn stage2_ptdump(&self, vm: &Vm<R>) {
         let _mmu = vm.mmu_lock.write(site!("kvm_ptdump_guest_show:mmu_lock"));
         let pgt = self.pgt(vm, site!("kvm_ptdump_guest_show:pgt"));
@@ -187,11 +197,14 @@ impl<R: Runtime> World<R> {
         self.ioctl(task, Fd { vm, kind: FdKind::Vm }, call);
     }
 
-    /// An ioctl on the first vCPU descriptor that the scenario has of the VM.
+    /// An ioctl on a vCPU of the VM: `vcpu->mutex` is held for all of it.
     fn vcpu_ioctl(&self, task: usize, vm: usize, call: impl FnOnce(&Vm<R>)) {
-        let vcpu = self.fds.iter().find(|fd| fd.vm == vm && matches!(fd.kind, FdKind::Vcpu(_)));
-        if let Some(fd) = vcpu {
-            self.ioctl(task, *fd, call);
+        let vcpu = self.scenario.vcpu_fd(task, vm, &self.fds);
+        if let Some(fd @ Fd { kind: FdKind::Vcpu(number), .. }) = vcpu {
+            self.ioctl(task, fd, |kvm| {
+                let _vcpu = R::lock(&kvm.vcpu_mutexes[number], site!("kvm_vcpu_ioctl:mutex"));
+                call(kvm);
+            });
         }
     }
 

@@ -13,7 +13,7 @@ use crate::world::World;
 impl<R: Runtime> World<R> {
     /// `kvm_handle_guest_abort` for a page of the slot, counted from its beginning.
     pub(crate) fn kvm_handle_guest_abort(&self, vm: &Vm<R>, page: u64) {
-        let page = self.set_up.first_page() + page;
+        let page = self.guest.first + page;
         while !self.user_mem_abort(vm, page) {
             let in_progress = self.heap.word(vm.kvm, INVALIDATE_IN_PROGRESS, site!("mmu_invalidate_retry"));
             let seen = R::load(in_progress, Access::Marked, site!("mmu_invalidate_retry:again"));
@@ -25,7 +25,7 @@ impl<R: Runtime> World<R> {
 
     /// The guest uses a page of the slot through a translation that some core has cached.
     pub(crate) fn guest_access(&self, page: u64) {
-        let page = self.set_up.first_page() + page;
+        let page = self.guest.first + page;
         if let Some(pa) = R::tlb_lookup(self.ipa(page), site!("guest:access")) {
             let pfn = pa >> self.page_shift();
             if R::observe(|| self.frame_is_freed(pfn)) {
@@ -38,14 +38,13 @@ impl<R: Runtime> World<R> {
     fn user_mem_abort(&self, vm: &Vm<R>, page: u64) -> bool {
         let (heap, marked) = (&self.heap, Access::Marked);
         let _slots = R::srcu_read(&vm.srcu, site!("kvm_handle_guest_abort:srcu"));
-        if !self.has_valid_slot(vm) {
+        if !self.has_valid_slot(vm, page) {
             return true; // not memory: an exit to userspace
         }
         let seq = heap.load(vm.kvm, INVALIDATE_SEQ, marked, site!("user_mem_abort:mmu_invalidate_seq"));
-        let pfn = self.fault_in(self.mm(vm.mm), page);
-        if pfn == 0 {
+        let Some(pfn) = self.fault_in(self.mm(vm.mm), page) else {
             return true; // -EFAULT
-        }
+        };
         let _mmu = vm.mmu_lock.fault(site!("user_mem_abort:mmu_lock"));
         if self.variant.retries && self.mmu_invalidate_retry(vm, seq) {
             return false;

@@ -11,25 +11,29 @@ use crate::memory_cache::{CACHE_WORDS, CacheRef};
 use crate::mmu::{Caller, MMU_WORDS, MmuRef};
 use crate::mmu_lock::MmuLock;
 use crate::scenario::Cache;
-use crate::step::{FdKind, MAX_VCPUS};
+use crate::step::{FdKind, MAX_SLOTS, MAX_VCPUS};
 use crate::strategy::{Hold, Part};
 use crate::variant::{Arch, Nested};
 use crate::world::{MmId, VmId, World};
 
 /// Words of `struct kvm`.
 pub(crate) const USERS_COUNT: usize = 0;
-pub(crate) const MEMSLOT: usize = 1;
-pub(crate) const INVALIDATE_SEQ: usize = 2;
-pub(crate) const INVALIDATE_IN_PROGRESS: usize = 3;
+pub(crate) const INVALIDATE_SEQ: usize = 1;
+pub(crate) const INVALIDATE_IN_PROGRESS: usize = 2;
 /// Of the notifier subscription: 0 when it is on no list.
-pub(crate) const PPREV: usize = 4;
-pub(crate) const NEXT: usize = 5;
-pub(crate) const NESTED_MMUS: usize = 6;
-pub(crate) const NESTED_MMUS_SIZE: usize = 7;
+pub(crate) const PPREV: usize = 3;
+pub(crate) const NEXT: usize = 4;
+pub(crate) const NESTED_MMUS: usize = 5;
+pub(crate) const NESTED_MMUS_SIZE: usize = 6;
 /// Pages that the split cache is filled with.
-pub(crate) const CHUNK: usize = 8;
-pub(crate) const VM_LIST: usize = 9;
-pub(crate) const VCPUS: usize = 10;
+pub(crate) const CHUNK: usize = 7;
+pub(crate) const VM_LIST: usize = 8;
+/// Invalidations between `range_start` and `range_end`: under `mn_invalidate_lock`.
+pub(crate) const ACTIVE_INVALIDATE_COUNT: usize = 9;
+/// The array of devices that a guest's access to no memory is looked up in; NULL as long as there is none.
+pub(crate) const BUS: usize = 10;
+pub(crate) const MEMSLOTS: usize = 11;
+pub(crate) const VCPUS: usize = MEMSLOTS + MAX_SLOTS;
 pub(crate) const MMU: usize = VCPUS + MAX_VCPUS;
 pub(crate) const SPLIT_CACHE: usize = MMU + MMU_WORDS;
 pub(crate) const KVM_WORDS: usize = SPLIT_CACHE + CACHE_WORDS;
@@ -40,8 +44,13 @@ pub(crate) struct Vm<R: Runtime> {
     /// The `struct kvm`.
     pub(crate) kvm: Ptr,
     pub(crate) mmu_lock: MmuLock<R>,
+    /// `kvm->lock`.
+    pub(crate) lock: R::Lock,
+    /// `vcpu->mutex` of each vCPU that the scenario speaks of.
+    pub(crate) vcpu_mutexes: Vec<R::Lock>,
     pub(crate) slots_lock: R::Lock,
     pub(crate) slots_arch_lock: R::Lock,
+    pub(crate) mn_invalidate_lock: R::Lock,
     /// `kvm->arch.config_lock`.
     pub(crate) config_lock: R::Lock,
     /// `kvm->srcu`.
@@ -110,7 +119,7 @@ impl<R: Runtime> World<R> {
             if let FdKind::Vcpu(vcpu) = fd.kind
                 && self.is_held(*fd)
             {
-                self.create_vcpu(vm, vcpu);
+                self.create_vcpu(vm, vcpu, || {});
             }
         }
         let set_up = &self.set_up;
@@ -121,28 +130,56 @@ impl<R: Runtime> World<R> {
         }
         self.set_up_nested(vm, set_up.nested);
         if set_up.slot {
-            self.heap.init(vm.kvm, MEMSLOT, self.new_slot(0));
+            self.slots().for_each(|slot| self.heap.init(vm.kvm, MEMSLOTS + slot, self.new_slot(0)));
             if set_up.mapped {
                 self.set_up_mappings(vm);
             }
         }
     }
 
-    /// `kvm_vm_ioctl_create_vcpu`, but for its file.
-    pub(crate) fn create_vcpu(&self, vm: &Vm<R>, vcpu: usize) {
+    /// `kvm_vm_ioctl_create_vcpu`; `install` gives the caller its file. Nothing where the vCPU is there already.
+    /// Nobody runs it before its mutex is dropped.
+    pub(crate) fn create_vcpu(&self, vm: &Vm<R>, vcpu: usize, install: impl FnOnce()) {
+        let _kvm = R::lock(&vm.lock, site!("kvm_vm_ioctl_create_vcpu:kvm_lock"));
+        let site = site!("kvm_vm_ioctl_create_vcpu:kvm_get_vcpu_by_id");
+        if self.heap.load(vm.kvm, VCPUS + vcpu, Access::Plain, site) != 0 {
+            return;
+        }
         let fresh = self.heap.alloc("kvm_vcpu", 1, Memory::Kmalloc, site!("kvm_vm_ioctl_create_vcpu"));
-        self.heap.store(
-            vm.kvm,
-            VCPUS + vcpu,
-            fresh,
-            Access::Ordered,
-            site!("kvm_vm_ioctl_create_vcpu:xa_store"),
-        );
+        let _vcpu = R::lock(&vm.vcpu_mutexes[vcpu], site!("kvm_vm_ioctl_create_vcpu:vcpu_mutex"));
+        install();
+        let site = site!("kvm_vm_ioctl_create_vcpu:xa_store");
+        self.heap.store(vm.kvm, VCPUS + vcpu, fresh, Access::Ordered, site);
+    }
+
+    /// `KVM_CREATE_DEVICE`, but for its file: the device makes itself known to the bus.
+    pub(crate) fn create_device(&self, vm: &Vm<R>) {
+        let _kvm = R::lock(&vm.lock, site!("kvm_ioctl_create_device:kvm_lock"));
+        let _slots = R::lock(&vm.slots_lock, site!("kvm_ioctl_create_device:slots_lock"));
+        self.kvm_io_bus_register_dev(vm);
+    }
+
+    /// What `KVM_RUN` does the first time, under `vcpu->mutex`: the interrupt controller's registers become known to
+    /// the bus.
+    pub(crate) fn kvm_vgic_map_resources(&self, vm: &Vm<R>) {
+        let _slots = R::lock(&vm.slots_lock, site!("kvm_vgic_map_resources:slots_lock"));
+        drop(R::lock(&vm.config_lock, site!("kvm_vgic_map_resources:config_lock")));
+        self.kvm_io_bus_register_dev(vm);
+    }
+
+    /// Replaces the bus by one with a device more, under `slots_lock`; who reads it is in a section of `kvm->srcu`.
+    fn kvm_io_bus_register_dev(&self, vm: &Vm<R>) {
+        let old = self.heap.load(vm.kvm, BUS, Access::Plain, site!("kvm_io_bus_register_dev:bus"));
+        let new = self.heap.alloc("kvm_io_bus", 1, Memory::Kmalloc, site!("kvm_io_bus_register_dev:kmalloc"));
+        self.heap.store(vm.kvm, BUS, new, Access::Ordered, site!("kvm_io_bus_register_dev:publish"));
+        R::synchronize_srcu(&vm.srcu, site!("kvm_io_bus_register_dev:synchronize_srcu"));
+        self.heap.free(old, site!("kvm_io_bus_register_dev:kfree"));
     }
 
     /// `kvm_flush_shadow_all`.
     pub(crate) fn kvm_flush_shadow_all(&self, vm: &Vm<R>) {
         let generic = self.strategy.hold == Hold::Generic;
+        let _timed = self.time_flush();
         let _held = generic.then(|| vm.mmu_lock.write(site!("kvm_flush_shadow_all:mmu_lock")));
         self.kvm_arch_flush_shadow_all(vm);
     }
@@ -157,8 +194,11 @@ impl<R: Runtime> World<R> {
             mm,
             kvm,
             mmu_lock: MmuLock::new(self.variant.has_rwlock()),
+            lock: R::new_lock("kvm->lock", LockClass::Mutex),
+            vcpu_mutexes: self.vcpus(id).map(|_| R::new_lock("vcpu->mutex", LockClass::Mutex)).collect(),
             slots_lock: R::new_lock("kvm->slots_lock", LockClass::Mutex),
             slots_arch_lock: R::new_lock("kvm->slots_arch_lock", LockClass::Mutex),
+            mn_invalidate_lock: R::new_lock("kvm->mn_invalidate_lock", LockClass::Spin),
             config_lock: R::new_lock("kvm->arch.config_lock", LockClass::Mutex),
             srcu: R::new_srcu("kvm->srcu"),
         }
@@ -180,12 +220,32 @@ impl<R: Runtime> World<R> {
             let _vms = R::lock(&self.kvm_lock, site!("kvm_destroy_vm:kvm_lock"));
             heap.store(vm.kvm, VM_LIST, 0, Access::Plain, site!("kvm_destroy_vm:vm_list"));
         }
+        self.heap.free(
+            self.heap.load(vm.kvm, BUS, Access::Plain, site!("kvm_destroy_vm:kvm_io_bus_destroy")),
+            site!("kvm_io_bus_destroy"),
+        );
         self.mmu_notifier_unregister(vm);
+        self.forget_invalidations(vm);
         self.kvm_arch_destroy_vm(vm);
         self.kvm_free_memslots(vm);
         R::might_sleep(site!("cleanup_srcu_struct"));
         heap.free(vm.kvm, site!("kvm_arch_free_vm"));
         self.mmdrop(self.mm(vm.mm));
+    }
+
+    /// An invalidation whose subscription went before its end has left its count behind, and nobody waits for that
+    /// any more. Else none can be under way.
+    fn forget_invalidations(&self, vm: &Vm<R>) {
+        let (heap, plain) = (&self.heap, Access::Plain);
+        let site = site!("kvm_destroy_vm:mn_active_invalidate_count");
+        if heap.load(vm.kvm, ACTIVE_INVALIDATE_COUNT, plain, site) != 0 {
+            heap.store(vm.kvm, ACTIVE_INVALIDATE_COUNT, 0, plain, site!("kvm_destroy_vm:forget"));
+        } else {
+            let site = site!("kvm_destroy_vm:mmu_invalidate_in_progress");
+            if heap.load(vm.kvm, INVALIDATE_IN_PROGRESS, plain, site) != 0 {
+                heap.violated("invalidation-under-way", "kvm", site);
+            }
+        }
     }
 
     fn kvm_arch_destroy_vm(&self, vm: &Vm<R>) {

@@ -5,12 +5,15 @@
 //! and read only where no action is meant.
 
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use runtime::{Access, LockClass, Runtime, site};
-use stage2::{Config, Table, is_valid};
+use stage2::{Table, is_valid};
 
 use crate::error::Error;
 use crate::files::{Files, OpenFiles};
+use crate::guest::Guest;
 use crate::heap::{Harm, Heap, Memory, Ptr};
 use crate::mm::Mm;
 use crate::mmu::PGT;
@@ -34,7 +37,7 @@ pub(crate) struct World<R: Runtime> {
     pub(crate) strategy: Strategy,
     pub(crate) scenario: Scenario,
     pub(crate) set_up: SetUp,
-    pub(crate) config: Config,
+    pub(crate) guest: Guest,
     pub(crate) heap: Heap<R>,
     /// Of all MMU notifiers.
     pub(crate) srcu: R::Srcu,
@@ -62,6 +65,19 @@ pub(crate) struct World<R: Runtime> {
     vms: Vec<OnceLock<Vm<R>>>,
     files: Vec<Option<Files<R>>>,
     pub(crate) open_files: OpenFiles,
+    /// How long each flush took, where somebody asks; nothing is timed in an explored world.
+    flush_times: Option<Mutex<Vec<Duration>>>,
+}
+
+/// Notes when a flush is over.
+pub(crate) struct TimedFlush<'a>(Option<(&'a Mutex<Vec<Duration>>, Instant)>);
+
+impl Drop for TimedFlush<'_> {
+    fn drop(&mut self) {
+        if let Some((times, begin)) = self.0 {
+            times.lock().push(begin.elapsed());
+        }
+    }
 }
 
 impl<R: Runtime> World<R> {
@@ -85,7 +101,7 @@ impl<R: Runtime> World<R> {
         Ok(())
     }
 
-    pub(crate) fn new(scenario: &Scenario, variant: Variant, strategy: Strategy) -> Self {
+    pub(crate) fn new(scenario: &Scenario, guest: Guest, variant: Variant, strategy: Strategy) -> Self {
         let set_up = scenario.set_up.clone();
         let fds = scenario.fds();
         let heap = Heap::new();
@@ -103,7 +119,7 @@ impl<R: Runtime> World<R> {
             variant,
             strategy,
             scenario: scenario.clone(),
-            config: Config { walker: set_up.walker, ..set_up.shape.config() },
+            guest,
             set_up,
             heap,
             srcu: R::new_srcu("srcu (mmu notifiers)"),
@@ -122,6 +138,7 @@ impl<R: Runtime> World<R> {
             vms: (0..scenario.vms()).map(|_| OnceLock::new()).collect(),
             files: (0..task_count).map(|_| None).collect(),
             open_files: OpenFiles::new(fd_count),
+            flush_times: None,
         };
         world.make_tasks();
         world.open_descriptors();
@@ -131,6 +148,29 @@ impl<R: Runtime> World<R> {
             }
         }
         world
+    }
+
+    /// The same, but that flushes are timed.
+    pub(crate) fn timed(self) -> Self {
+        Self { flush_times: Some(Mutex::default()), ..self }
+    }
+
+    /// A flush begins, and lasts until the answer is dropped.
+    pub(crate) fn time_flush(&self) -> TimedFlush<'_> {
+        TimedFlush(self.flush_times.as_ref().map(|times| (times, Instant::now())))
+    }
+
+    /// How long each flush took that is over.
+    pub(crate) fn flush_times(&self) -> Vec<Duration> {
+        self.flush_times.as_ref().map_or_else(Vec::new, |times| times.lock().clone())
+    }
+
+    pub(crate) fn mms(&self) -> impl Iterator<Item = &Mm<R>> {
+        self.mms.iter().filter_map(OnceLock::get)
+    }
+
+    pub(crate) fn all_files(&self) -> impl Iterator<Item = &Files<R>> {
+        self.files.iter().flatten()
     }
 
     pub(crate) fn mm(&self, id: MmId) -> &Mm<R> {
@@ -162,13 +202,17 @@ impl<R: Runtime> World<R> {
         MmId(self.scenario.task(&self.scenario.tasks[task].mm).expect("a checked scenario"))
     }
 
-    /// The guest pages of the slot: the first, and how many.
-    pub(crate) fn slot_range(&self) -> (u64, u64) {
-        (self.set_up.first_page(), self.set_up.pages)
+    pub(crate) fn page_shift(&self) -> u32 {
+        self.guest.config.granule.page_shift()
     }
 
-    pub(crate) fn page_shift(&self) -> u32 {
-        self.config.granule.page_shift()
+    /// The vCPUs of a VM, from 0 up to the last that the scenario speaks of.
+    pub(crate) fn vcpus(&self, vm: VmId) -> std::ops::Range<usize> {
+        let numbers = self.fds.iter().filter(|fd| fd.vm == vm.0).filter_map(|fd| match fd.kind {
+            FdKind::Vcpu(number) => Some(number + 1),
+            _ => None,
+        });
+        0..numbers.max().unwrap_or(0)
     }
 
     /// Whether some VM may have nested mmus.
@@ -225,8 +269,7 @@ impl<R: Runtime> World<R> {
     /// VMs and guest pages that a leaf reaches although the page was freed. A look.
     pub(crate) fn reached_after_free(&self) -> Vec<(usize, u64)> {
         R::observe(|| {
-            let (first, pages) = self.slot_range();
-            let all = self.vms().flat_map(|vm| (first..first + pages).map(move |page| (vm, page)));
+            let all = self.vms().flat_map(|vm| self.guest.looked_at().map(move |page| (vm, page)));
             let dead =
                 all.filter(|(vm, page)| self.leaf(vm, *page).is_some_and(|pfn| self.frame_is_freed(pfn)));
             dead.map(|(vm, page)| (vm.id.0, page)).collect()

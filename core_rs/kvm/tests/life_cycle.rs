@@ -136,6 +136,33 @@ fn a_slot_is_deleted_in_two_grace_periods_and_frees_the_split_cache() {
 }
 
 #[test]
+fn one_of_two_slots_goes_and_the_other_stays() {
+    let text = "setup pages=2 slots=2 mapped=no; \
+                task T1 fds=vm,vcpu0: delete_slot 1, fault 0, touch 0, fault 1, touch 1, set_chunk 2";
+    let execution = in_turn(text, "arm64-7.3");
+    let touches = || execution.actions.iter().filter(|action| action.site.name() == "guest:access");
+    let hits: Vec<_> =
+        touches().map(|action| matches!(action.effect, runtime::scheduled::Effect::Cached { .. })).collect();
+    assert_eq!(hits, [true, false]);
+    assert_eq!(times(&execution, "kvm_vm_ioctl_enable_cap:chunk_size"), 0, "a slot is left");
+    let text = "setup pages=2 slots=2; task T1 fds=vm: delete_slot 1, delete_slot, set_chunk 2";
+    assert_eq!(times(&in_turn(text, "arm64-7.3"), "kvm_vm_ioctl_enable_cap:chunk_size"), 1);
+}
+
+#[test]
+fn a_callback_takes_the_lock_once_for_all_slots_and_not_at_all_where_there_is_none() {
+    let taken = |set_up: &str| {
+        let text = format!("setup {set_up}; task T1 fds=vm: ; task kswapd: reclaim T1");
+        let execution = in_turn(&text, "arm64-7.3");
+        let site = "kvm_mmu_notifier_invalidate_range_start:mmu_lock";
+        let takes =
+            |action: &&runtime::scheduled::Action| action.kind == Kind::Write && action.site.name() == site;
+        execution.actions.iter().filter(takes).count()
+    };
+    assert_eq!([taken("pages=2 slots=2"), taken("pages=2"), taken("slot=no mapped=no")], [1, 1, 0]);
+}
+
+#[test]
 fn an_eager_split_fills_the_cache_outside_the_lock_and_uses_it_under_it() {
     let text = "setup pages=2 block=yes; task T1 fds=vm: log_dirty, log_clean";
     let execution = in_turn(text, "arm64-7.3");
@@ -169,6 +196,103 @@ fn the_guest_reaches_a_page_through_a_cached_translation_until_it_is_invalidated
     });
     assert!(hit);
     assert!(at(&execution, "kvm_tlb_flush_vmid_range") < at(&execution, "free_pages_and_swap_cache"));
+}
+
+#[test]
+fn locks_nest_as_the_kernel_documents_them() {
+    let execution = in_turn("lock-order", "arm64-7.3");
+    for order in [
+        ["kvm_vm_ioctl_create_vcpu:kvm_lock", "kvm_vm_ioctl_create_vcpu:vcpu_mutex"],
+        ["kvm_ioctl_create_device:kvm_lock", "kvm_ioctl_create_device:slots_lock"],
+        ["kvm_vcpu_ioctl:mutex", "kvm_vgic_map_resources:slots_lock"],
+        ["kvm_vgic_map_resources:slots_lock", "kvm_vgic_map_resources:config_lock"],
+        ["kvm_set_memory_region:slots_lock", "kvm_swap_active_memslots:slots_arch_lock"],
+        ["kvm_swap_active_memslots:slots_arch_lock", "kvm_swap_active_memslots:mn_invalidate_lock"],
+    ] {
+        let [outer, inner] = order.map(|site| at(&execution, site));
+        let lock = execution.actions[outer].target.unwrap().object;
+        let unlocked = execution.actions[outer..].iter().position(|action| {
+            action.kind == Kind::Unlock && action.target.is_some_and(|target| target.object == lock)
+        });
+        assert!(outer < inner && inner < outer + unlocked.unwrap(), "{order:?}");
+    }
+    // The bus is replaced twice, each time with a grace period under the locks; destroy_vm frees what is left.
+    assert_eq!(times(&execution, "kvm_io_bus_register_dev:synchronize_srcu"), 4, "each is two actions");
+    assert_eq!(freed(&execution, "kvm_io_bus"), 2);
+}
+
+#[test]
+fn one_vcpu_runs_in_one_task_at_a_time_and_two_vcpus_in_two() {
+    let mutexes = |text: &str| {
+        let execution = in_turn(text, "arm64-7.3");
+        let taken = execution
+            .actions
+            .iter()
+            .filter(|action| action.kind == Kind::Lock && action.site.name() == "kvm_vcpu_ioctl:mutex");
+        let mut locks: Vec<_> = taken.map(|action| action.target.unwrap().object).collect();
+        assert_eq!(locks.len(), 2);
+        locks.dedup();
+        locks.len()
+    };
+    let one = "setup mapped=no; task T1 fds=vm,vcpu0: fault 0; task T2 mm=T1 files=T1: fault 0";
+    assert_eq!((mutexes(one), mutexes("fault-fault")), (1, 2));
+}
+
+#[test]
+fn no_slot_is_installed_between_the_two_ends_of_an_invalidation() {
+    let mut waited = 0;
+    for seed in 0..200 {
+        let instance = case("create-slot-reclaim", "arm64-7.3", "none").start();
+        let execution = run(instance.threads, &mut RandomWalk::new(seed, 10_000));
+        let ends = |end: &str| {
+            at(&execution, &format!("kvm_mmu_notifier_invalidate_range_{end}:mn_active_invalidate_count"))
+        };
+        let (start, end) = (ends("start"), ends("end"));
+        let publish = at(&execution, "kvm_swap_active_memslots:publish");
+        assert!(!(start..end).contains(&publish), "seed {seed}");
+        waited += usize::from(times(&execution, "kvm_swap_active_memslots:schedule") > 0);
+    }
+    assert!(waited > 0);
+}
+
+#[test]
+fn an_invalidation_that_lost_its_subscription_leaves_a_count_that_destroy_vm_forgets() {
+    let case = case("flush-unmap", "arm64-7.3", "none");
+    let forgotten = (0..200).filter(|seed| {
+        let instance = case.start();
+        let execution = run(instance.threads, &mut RandomWalk::new(*seed, 10_000));
+        assert_eq!((instance.end)(), [], "seed {seed}");
+        let forgets = times(&execution, "kvm_destroy_vm:forget") == 1;
+        let starts = times(&execution, "kvm_mmu_notifier_invalidate_range_start:mn_active_invalidate_count");
+        let ends = times(&execution, "kvm_mmu_notifier_invalidate_range_end:mn_active_invalidate_count");
+        assert_eq!(forgets, starts > ends, "seed {seed}");
+        forgets
+    });
+    assert!(forgotten.count() > 0);
+}
+
+#[test]
+fn an_unmap_that_may_not_block_breaks_no_lock() {
+    let breaks = |step: &str, variant: &str| {
+        let text = format!("setup pages=2; task T1 fds=vm: ; task T2: {step} T1");
+        let execution = in_turn(&text, variant);
+        assert_eq!(freed(&execution, "guest page"), 2, "{step}");
+        let site = if variant == "arm64-7.3" { "stage2_apply_range" } else { "kvm_riscv_gstage_unmap_range" };
+        times(&execution, &format!("{site}:cond_resched_rwlock_write"))
+    };
+    for variant in ["arm64-7.3", "riscv-7.3"] {
+        assert!(breaks("reclaim", variant) > 0, "{variant}");
+        assert_eq!(breaks("reclaim_nonblock", variant), 0, "{variant}");
+    }
+}
+
+#[test]
+fn a_reader_of_the_dump_looks_for_the_table_under_the_lock_after_a_flush_too() {
+    let execution = in_turn("task T1 fds=vm: exit; task R fds=dump: read_dump", "arm64-7.3");
+    let look = at(&execution, "kvm_ptdump_guest_show:pgt");
+    assert!(at(&execution, "kvm_free_stage2_pgd:swap") < at(&execution, "kvm_ptdump_guest_show:mmu_lock"));
+    assert_eq!(look, at(&execution, "kvm_ptdump_guest_show:mmu_lock") + 1);
+    assert_eq!(execution.actions[look + 1].kind, Kind::WriteUnlock, "there is nothing to show");
 }
 
 #[test]

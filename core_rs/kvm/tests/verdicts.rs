@@ -185,6 +185,7 @@ fn a_live_vm_maps_no_page_that_was_given_back() {
         "fault-fault",
         "split-reclaim",
         "delete-slot-reclaim",
+        "two-slots",
     ];
     for scenario in scenarios {
         for Variant { name, .. } in Variant::KERNELS {
@@ -219,6 +220,41 @@ fn the_reviews_objections_are_broken_rules_or_not_reachable() {
         let verdict = verdict_of(scenario, "arm64-7.3", "slots-lock");
         assert_eq!(verdict.findings.iter().filter(|finding| finding.kind == Kind::LockOrder).count(), 1);
     }
+}
+
+#[test]
+fn locks_have_an_order_and_slots_lock_inside_an_srcu_section_breaks_it_without_a_deadlock() {
+    let broken = |verdict: &Verdict| {
+        let rules = [Kind::LockOrder, Kind::LockRecursion, Kind::SelfWait];
+        rules.map(|kind| objects(verdict, kind).join("; "))
+    };
+    for variant in ["arm64-6.12", "arm64-7.3", "riscv-7.3"] {
+        let verdict = verdict_of("lock-order", variant, "none");
+        assert_eq!((&verdict.answer, broken(&verdict)), (&Answer::Proved, Default::default()), "{variant}");
+        // Who replaces the bus or a slot waits for readers of kvm->srcu under slots_lock; no flush is under way then.
+        let verdict = verdict_of("lock-order", variant, "cache=slots-lock");
+        assert_eq!(verdict.answer, Answer::Proved, "{variant}");
+        let [order, others @ ..] = broken(&verdict);
+        assert_eq!(order, "kvm->slots_lock, kvm->srcu", "{variant}");
+        assert_eq!(others, ["", ""], "{variant}");
+    }
+}
+
+#[test]
+fn a_slot_that_waits_for_invalidations_in_flight_is_installed_in_the_end() {
+    for scenario in ["create-slot-reclaim", "delete-slot-reclaim"] {
+        for Variant { name, .. } in Variant::KERNELS {
+            assert!(is_proved(scenario, name, "none"), "{scenario} {name}");
+        }
+    }
+}
+
+#[test]
+fn an_unmap_that_may_not_block_leaves_riscvs_copy_of_the_root_no_chance() {
+    for variant in ["arm64-6.12", "arm64-7.3", "riscv-7.3"] {
+        assert!(is_proved("flush-unmap-nonblock", variant, "none"), "{variant}");
+    }
+    assert!(!is_proved("flush-unmap", "riscv-7.3", "none"));
 }
 
 #[test]

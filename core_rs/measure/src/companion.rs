@@ -91,12 +91,20 @@ pub(crate) fn run<R: Runtime>(
     other: Option<&Vm<R>>,
     signals: &Signals,
 ) -> Result<Done, Errno> {
-    let done = match other.filter(|_| duty == Duty::OtherVm) {
+    let _begun = Begun(&signals.begun);
+    match other.filter(|_| duty == Duty::OtherVm) {
         Some(other) => repeat(&other_vm(plan), duty, other, signals),
         None => repeat(plan, duty, vm, signals),
-    };
-    signals.begun.store(true, Ordering::Release); // nobody waits for one that failed
-    done
+    }
+}
+
+/// Nobody waits for a thread that has ended, however it did.
+struct Begun<'a>(&'a AtomicBool);
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 fn repeat<R: Runtime>(plan: &Plan, duty: Duty, vm: &Vm<R>, signals: &Signals) -> Result<Done, Errno> {

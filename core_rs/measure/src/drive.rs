@@ -2,6 +2,7 @@
 //!
 //! The operation itself is a parameter, so that what the loop costs can be measured with an empty one.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fastrand::Rng;
@@ -10,8 +11,8 @@ use crate::mix::{Class, Mix};
 use crate::pace::Latencies;
 use crate::part::Part;
 
-/// Operations between two looks at the cancel flag, a power of two.
-const CANCEL_EVERY: u64 = 1024;
+/// Operations between two looks at the cancel flag.
+const CANCEL_EVERY: usize = 1024;
 
 /// What a thread does when its turn comes.
 pub(crate) trait Operate {
@@ -51,15 +52,15 @@ impl Work<'_> {
 
     /// Does them. Answers how many of each class were done, and why it ended early, if it did for an error.
     pub(crate) fn run<O: Operate>(
-        &mut self,
+        &self,
         operate: &mut O,
         latencies: Option<&mut Latencies>,
     ) -> (Counts, Result<(), O::Error>) {
         match (latencies, self.rate_per_s) {
-            (None, _) => self.turns(operate, |_, _| {}, |_, _| {}),
+            (None, _) => self.turns(operate, |_| {}, |_, _| {}),
             (Some(latencies), None) => {
                 latencies.start();
-                self.turns(operate, |_, _| {}, |class, _| latencies.over(class))
+                self.turns(operate, |_| {}, |class, _| latencies.over(class))
             }
             (Some(latencies), Some(rate)) => {
                 let (interval, cancel) = (1e9 / rate, self.cancel);
@@ -69,7 +70,7 @@ impl Work<'_> {
                 let stopped = || cancel.load(Ordering::Relaxed);
                 self.turns(
                     operate,
-                    |turn, _| latencies.borrow().wait_until(due(turn), stopped),
+                    |turn| latencies.borrow().wait_until(due(turn), stopped),
                     |class, turn| latencies.borrow_mut().over_since(class, due(turn)),
                 )
             }
@@ -79,33 +80,104 @@ impl Work<'_> {
     #[inline(always)]
     #[allow(clippy::inline_always)] // a loop for each way of keeping time
     fn turns<O: Operate>(
-        &mut self,
+        &self,
         operate: &mut O,
-        before: impl Fn(u64, Class),
+        before: impl Fn(u64),
         mut after: impl FnMut(Class, u64),
     ) -> (Counts, Result<(), O::Error>) {
+        let (operations, mix) = (self.operations(), self.mix);
+        // A copy that nobody else can reach stays in registers.
+        let mut next = Next {
+            touches: self.touches.clone(),
+            ranges: self.ranges.clone(),
+            write_percent: self.write_percent,
+            random: self.random.clone(),
+        };
+        let total: u32 = Class::ALL.into_iter().map(|class| mix.weight(class)).sum();
         let mut counts = Counts::default();
-        let alone = self.mix.alone();
-        let total: u32 = Class::ALL.into_iter().map(|class| self.mix.weight(class)).sum();
-        for turn in 0..self.operations() {
-            if turn.is_multiple_of(CANCEL_EVERY) && self.cancel.load(Ordering::Relaxed) {
+        for first in (0..operations).step_by(CANCEL_EVERY) {
+            if self.cancel.load(Ordering::Relaxed) {
                 break;
             }
-            let class = alone.unwrap_or_else(|| drawn(&self.mix, self.random.u32(..total)));
-            before(turn, class);
-            let done = if class == Class::Fault {
-                let write = self.write_percent == 100 || self.random.u32(..100) < self.write_percent;
-                operate.touch(self.touches.next(&mut self.random), write)
+            let turns = first..operations.min(first + CANCEL_EVERY as u64);
+            // A class that is alone has a loop of its own: there is nothing to draw, and the turns are the count.
+            let mut chunk = Turns { before: &before, after: &mut after, done: 0 };
+            let done = if let Some(class) = mix.alone() {
+                let done = if class == Class::Fault {
+                    chunk.run(turns, |_| (class, next.touch(operate)))
+                } else {
+                    chunk.run(turns, |_| (class, next.range(class, operate)))
+                };
+                counts[class as usize] += chunk.done;
+                done
             } else {
-                operate.range(class, self.ranges.next(&mut self.random))
+                chunk.run(turns, |_| {
+                    let class = drawn(&mix, next.random.u32(..total));
+                    let done = match class {
+                        Class::Fault => next.touch(operate),
+                        _ => next.range(class, operate),
+                    };
+                    counts[class as usize] += u64::from(done.is_ok());
+                    (class, done)
+                })
             };
-            if let Err(error) = done {
-                return (counts, Err(error));
+            if done.is_err() {
+                return (counts, done);
             }
-            after(class, turn);
-            counts[class as usize] += 1;
         }
         (counts, Ok(()))
+    }
+}
+
+/// Where the next operation goes.
+struct Next {
+    touches: Part,
+    ranges: Part,
+    write_percent: u32,
+    random: Rng,
+}
+
+#[allow(clippy::inline_always)] // as for the loop
+impl Next {
+    #[inline(always)]
+    fn touch<O: Operate>(&mut self, operate: &mut O) -> Result<(), O::Error> {
+        let write = self.write_percent == 100 || self.random.u32(..100) < self.write_percent;
+        operate.touch(self.touches.next(&mut self.random), write)
+    }
+
+    #[inline(always)]
+    fn range<O: Operate>(&mut self, class: Class, operate: &mut O) -> Result<(), O::Error> {
+        operate.range(class, self.ranges.next(&mut self.random))
+    }
+}
+
+/// A few turns, one after the other.
+struct Turns<'a, B, A> {
+    before: &'a B,
+    after: &'a mut A,
+    done: u64,
+}
+
+impl<B: Fn(u64), A: FnMut(Class, u64)> Turns<'_, B, A> {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn run<E>(
+        &mut self,
+        turns: Range<u64>,
+        mut one: impl FnMut(u64) -> (Class, Result<(), E>),
+    ) -> Result<(), E> {
+        let Range { start, end } = turns;
+        for turn in turns {
+            (self.before)(turn);
+            let (class, result) = one(turn);
+            if result.is_err() {
+                self.done = turn - start;
+                return result;
+            }
+            (self.after)(class, turn);
+        }
+        self.done = end - start;
+        Ok(())
     }
 }
 
@@ -154,7 +226,7 @@ mod tests {
     fn slow_ones(rate_per_s: Option<f64>) -> u64 {
         let part = || Part::new(Pattern::Disjoint, Locality::Sequential, 100, 0, 1);
         let cancel = AtomicBool::new(false);
-        let mut work = Work {
+        let work = Work {
             touches: part(),
             ranges: part(),
             mix: Mix::default(),

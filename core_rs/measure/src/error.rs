@@ -60,6 +60,9 @@ pub enum MeasureError {
     /// Fields that do not go together.
     #[error("{0}")]
     Together(String),
+    /// The life cycle cannot be as asked.
+    #[error(transparent)]
+    LifeCycle(kvm::Error),
     /// The table cannot be as asked.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -72,6 +75,15 @@ pub enum MeasureError {
     /// The caller asked to stop.
     #[error("stopped before the measurement was over")]
     Cancelled,
+}
+
+impl From<kvm::Error> for MeasureError {
+    fn from(error: kvm::Error) -> Self {
+        match error {
+            kvm::Error::OutOfPages { guest_bytes } => Self::OutOfPages { guest_bytes },
+            error => Self::LifeCycle(error),
+        }
+    }
 }
 
 impl MeasureError {

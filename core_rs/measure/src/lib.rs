@@ -11,12 +11,14 @@
 //! the machine was quiet; a row says how long the threads had a processor, how often one was switched out,
 //! how much a hypervisor took, and whether there were more threads than cores.
 
+mod canonical;
 mod columns;
 mod companion;
 mod drive;
 mod error;
 mod field;
 mod hardware;
+mod life_cycle;
 mod measurement;
 mod mix;
 mod names;
@@ -28,6 +30,7 @@ mod point;
 mod populate;
 mod rows;
 mod run;
+mod sites;
 mod system;
 mod teardown;
 mod vm;
@@ -37,6 +40,7 @@ pub use error::MeasureError;
 pub use measurement::{Faults, Measurement, OfClass, Operated, TornDown};
 pub use mix::{Class, Mix};
 pub use names::{Background, Cache, Counters, During, Ending, Free, Locality, Pattern, Place, Populate};
+pub use operate::empty_operations;
 pub use plan::{LifeCycleTeardown, Operations, Plan, TableTeardown, Teardown};
 pub use point::Point;
 pub use rows::{MEASUREMENT, row, schema, to_ipc};

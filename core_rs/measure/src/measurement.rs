@@ -14,6 +14,8 @@ pub struct Measurement {
     pub teardown: TornDown,
     /// What the locks recorded, `mmu_lock` first; none with counters off.
     pub locks: Vec<LockStats>,
+    /// What went wrong with memory, each once, by rule and object.
+    pub harm: Vec<String>,
     /// Classes of operations: those of the threads, then `background` and `during`.
     pub classes: Vec<OfClass>,
     /// Time that a hypervisor took from the machine meanwhile; `None` where the system does not say.

@@ -1,8 +1,11 @@
 //! The phase of operations: threads that work on one table at the same time, and perhaps one beside them.
 
+use std::convert::Infallible;
+use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use hdrhistogram::Histogram;
@@ -10,7 +13,7 @@ use runtime::Runtime;
 use stage2::Errno;
 
 use crate::companion::{self, Duty, Signals};
-use crate::drive::{Counts, Work};
+use crate::drive::{Counts, Operate, Work};
 use crate::measurement::{Faults, OfClass, Operated};
 use crate::mix::Class;
 use crate::names::{Background, Counters};
@@ -64,9 +67,11 @@ pub(crate) fn run<R: Runtime>(
             })
         };
         let running: Vec<_> = (0..threads).map(spawn).collect();
-        let shares: Vec<Share> = running.into_iter().map(joined).collect();
+        // Whatever became of them, the thread beside them is told to stop before that is looked at.
+        let ended: Vec<_> = running.into_iter().map(ScopedJoinHandle::join).collect();
         signals.stop.store(true, Ordering::Relaxed);
-        (shares, background.map(joined))
+        let shares: Vec<Share> = ended.into_iter().map(answer).collect();
+        (shares, background.map(|thread| answer(thread.join())))
     });
     for share in &shares {
         share.result?;
@@ -79,8 +84,8 @@ pub(crate) fn run<R: Runtime>(
 }
 
 /// What a thread answered; its panic goes on here.
-pub(crate) fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+pub(crate) fn answer<T>(ended: std::thread::Result<T>) -> T {
+    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn share<R: Runtime>(
@@ -92,19 +97,8 @@ fn share<R: Runtime>(
     thread: usize,
     barrier: &Barrier,
 ) -> Share {
-    let part = |all| Part::new(operations.pattern, operations.locality, all, thread, operations.threads);
-    let mut work = Work {
-        touches: part(companion::touches(plan)),
-        ranges: part(plan.guest_bytes.div_ceil(plan.op_bytes)),
-        mix: operations.mix,
-        write_percent: operations.write_percent,
-        each: operations.each,
-        rate_per_s: operations.rate_per_s,
-        cancel,
-        random: Rng::with_seed(u64::from(repeat) << 32 | thread as u64),
-    };
-    let timed = plan.counters == Counters::Times || operations.rate_per_s.is_some();
-    let mut latencies = timed.then(|| Latencies::new(|class| operations.mix.has(class)));
+    let work = work(plan, operations, repeat, cancel, thread);
+    let mut latencies = latencies(plan, operations);
     let mut worker = Worker::new(plan, vm);
     let mut hardware = HardwareCounters::of_this_thread();
     barrier.wait();
@@ -115,6 +109,63 @@ fn share<R: Runtime>(
     let thread = OfThread::now(&mut hardware).since(before);
     let latencies = latencies.map_or_else(Default::default, Latencies::into_histograms);
     Share { counts, faults: worker.faults, latencies, start, end, thread, result }
+}
+
+fn work<'a>(
+    plan: &Plan,
+    operations: &Operations,
+    repeat: u32,
+    cancel: &'a AtomicBool,
+    thread: usize,
+) -> Work<'a> {
+    let part = |all| Part::new(operations.pattern, operations.locality, all, thread, operations.threads);
+    Work {
+        touches: part(companion::touches(plan)),
+        ranges: part(plan.guest_bytes.div_ceil(plan.op_bytes)),
+        mix: operations.mix,
+        write_percent: operations.write_percent,
+        each: operations.each,
+        rate_per_s: operations.rate_per_s,
+        cancel,
+        random: Rng::with_seed(u64::from(repeat) << 32 | thread as u64),
+    }
+}
+
+/// Where latencies go, if they are recorded: a paced operation has no throughput that would be disturbed.
+fn latencies(plan: &Plan, operations: &Operations) -> Option<Latencies> {
+    let timed = plan.counters == Counters::Times || operations.rate_per_s.is_some();
+    timed.then(|| Latencies::new(|class| operations.mix.has(class)))
+}
+
+/// What the harness itself costs: the loop of the first thread of `plan`, with operations that do nothing. Answers how
+/// many there were, and how long all of them took; `None` for a plan without operations.
+pub fn empty_operations(plan: &Plan) -> Option<(u64, Duration)> {
+    let operations = plan.operations.as_ref()?;
+    let cancel = AtomicBool::new(false);
+    let work = work(plan, operations, 0, &cancel, 0);
+    let mut latencies = latencies(plan, operations);
+    let start = Instant::now();
+    let (counts, Ok(())) = work.run(&mut Nothing, latencies.as_mut());
+    Some((counts.iter().sum(), start.elapsed()))
+}
+
+/// Does nothing, at a place that has to be known.
+struct Nothing;
+
+impl Operate for Nothing {
+    type Error = Infallible;
+
+    #[inline]
+    fn touch(&mut self, place: u64, write: bool) -> Result<(), Infallible> {
+        black_box(place | u64::from(write) << 63);
+        Ok(())
+    }
+
+    #[inline]
+    fn range(&mut self, _: Class, place: u64) -> Result<(), Infallible> {
+        black_box(place);
+        Ok(())
+    }
 }
 
 fn classes(shares: &[Share], operations: &Operations) -> Vec<OfClass> {

@@ -33,7 +33,8 @@ impl Part {
     }
 
     /// The next place.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // in the loop it stays in registers, outside of it not
     pub(crate) fn next(&mut self, random: &mut Rng) -> u64 {
         let offset = match self.locality {
             Locality::Sequential => {

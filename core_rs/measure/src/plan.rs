@@ -4,15 +4,19 @@ use runtime::native::LockKind;
 use stage2::{Config, Geometry, Granule, LAST_LEVEL, Walk, WalkerKind};
 
 use crate::error::MeasureError;
+use crate::life_cycle;
 use crate::mix::{Class, Mix};
 use crate::names::{Background, Cache, Counters, During, Ending, Free, Locality, Pattern, Place, Populate};
 use crate::point::Point;
 use crate::populate::pages_needed;
+use crate::sites;
 
 /// Threads that one measurement may have.
 const MAX_THREADS: u32 = 128;
 /// The longest delay and pause, and the longest interval between arrivals: a measurement is to end.
 const MAX_PAUSE_NS: u64 = 10_000_000_000;
+/// A delay holds a lock, so that others wait.
+const MAX_DELAY_NS: u64 = 1_000_000_000;
 
 /// A checked point: what is measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +42,7 @@ pub struct Plan {
     /// The table before the clock starts.
     pub populate: Populate,
     /// Longer critical section: nanoseconds and the site.
-    pub delay: Option<(u64, String)>,
+    pub delay: Option<(u32, String)>,
     /// The phase of operations, `None` where there is none.
     pub operations: Option<Operations>,
     /// How it ends.
@@ -109,6 +113,8 @@ pub struct LifeCycleTeardown {
     pub strategy: String,
     /// Its cache of pages for eager splits.
     pub cache: Cache,
+    /// What one more thread does meanwhile.
+    pub during: During,
 }
 
 impl Point {
@@ -142,6 +148,7 @@ impl Point {
             return Err(MeasureError::number("sparsity", sparsity, right));
         }
         let ending = self.ending(&geometry, leaf_bytes)?;
+        let life_cycle = matches!(ending, Teardown::LifeCycle(_));
         let plan = Plan {
             point: Self::default(),
             config,
@@ -152,9 +159,9 @@ impl Point {
             leaf_bytes,
             touch_bytes,
             sparsity,
-            populate: self.populate.unwrap_or(Populate::None),
+            populate: self.populate.unwrap_or(if life_cycle { Populate::Written } else { Populate::None }),
             delay: self.delay()?,
-            operations: self.operations()?,
+            operations: self.operations()?.filter(|_| !life_cycle),
             ending,
             op_bytes: self.op_range(&geometry, guest_bytes)?,
             background_pause_ns: self.pause()?,
@@ -172,6 +179,11 @@ impl Point {
         if pages_needed(&plan, &geometry) > config.page_limit()? {
             return Err(MeasureError::OutOfPages { guest_bytes });
         }
+        if let Teardown::LifeCycle(how) = &plan.ending {
+            life_cycle::at_size(&plan, how)?;
+        }
+        let delay = plan.delay.clone().filter(|(_, site)| sites::is_taken(&plan, site));
+        let plan = Plan { delay, ..plan };
         Ok(Plan { point: plan.canonical(), ..plan })
     }
 
@@ -218,17 +230,23 @@ impl Point {
         Ok(pause)
     }
 
-    fn delay(&self) -> Result<Option<(u64, String)>, MeasureError> {
+    fn delay(&self) -> Result<Option<(u32, String)>, MeasureError> {
         match (self.delay_ns.unwrap_or(0), &self.delay_site) {
             (0, _) => Ok(None),
-            (ns, _) if ns > MAX_PAUSE_NS => {
-                Err(MeasureError::number("delay_ns", ns, format!("at most {MAX_PAUSE_NS}")))
+            (ns, _) if ns > MAX_DELAY_NS => {
+                Err(MeasureError::number("delay_ns", ns, format!("at most {MAX_DELAY_NS}")))
             }
+            _ if self.counters == Some(Counters::Off) => Err(MeasureError::Together(
+                "delay_ns has no effect with counters \"off\": \"counts\" or \"times\" would be right".into(),
+            )),
             (_, None) => Err(MeasureError::Missing {
                 what: "delay_site",
                 why: "delay_ns is spent at a site of the lock, such as \"kvm_handle_guest_abort\"",
             }),
-            (ns, Some(site)) => Ok(Some((ns, site.clone()))),
+            (ns, Some(site)) => {
+                sites::known(site, self.teardown.unwrap_or(Ending::Table))?;
+                Ok(Some((ns as u32, site.clone())))
+            }
         }
     }
 
@@ -282,6 +300,7 @@ impl Point {
                 variant: text("variant", &self.variant)?,
                 strategy: text("strategy", &self.strategy)?,
                 cache: self.cache.unwrap_or(Cache::Never),
+                during: self.during.unwrap_or(During::None),
             }));
         }
         // A smaller step would meet one block twice, and count it twice.
@@ -308,91 +327,19 @@ impl Plan {
 
     /// Threads that run at the same time, at most.
     pub fn threads(&self) -> usize {
+        if let Teardown::LifeCycle(how) = &self.ending {
+            return life_cycle::threads(how);
+        }
         let beside = usize::from(self.background() != Background::None);
         let operating = self.operations.as_ref().map_or(0, |operations| operations.threads + beside);
         operating.max(1 + usize::from(self.during() != During::None))
     }
 
-    fn during(&self) -> During {
+    /// What one more thread does during the teardown.
+    pub fn during(&self) -> During {
         match &self.ending {
             Teardown::Table(table) => table.during,
-            Teardown::LifeCycle(_) => During::None,
+            Teardown::LifeCycle(cycle) => cycle.during,
         }
     }
-
-    fn canonical(&self) -> Point {
-        let mut point = Point {
-            lock: Some(self.lock),
-            walker: Some(self.config.walker),
-            counters: Some(self.counters),
-            granule: Some(self.config.granule),
-            ipa_bits: Some(self.config.ipa_bits),
-            guest_bytes: Some(self.guest_bytes),
-            leaf_bytes: Some(self.leaf_bytes),
-            populate: Some(self.populate),
-            delay_ns: self.delay.as_ref().map(|(ns, _)| *ns),
-            delay_site: self.delay.as_ref().map(|(_, site)| site.clone()),
-            ops_per_thread: Some(0),
-            ..Point::default()
-        };
-        let mut faults = self.during() == During::Faults;
-        let mut ranges = matches!(self.during(), During::Age | During::DirtyLog);
-        if let Some(operations) = &self.operations {
-            self.of_operations(operations, &mut point);
-            faults |= operations.mix.has(Class::Fault) || operations.background == Background::OtherVm;
-            ranges |= operations.mix.has_ranges()
-                || matches!(
-                    operations.background,
-                    Background::Age | Background::DirtyLog | Background::Memslot
-                );
-        }
-        let beside = self.during() != During::None || self.background() != Background::None;
-        point.background_pause_ns = beside.then_some(self.background_pause_ns);
-        point.walk = faults.then_some(self.walk);
-        point.op_bytes = ranges.then_some(self.op_bytes);
-        let touches = faults || self.populate != Populate::None;
-        point.touch_bytes = touches.then_some(self.touch_bytes);
-        point.sparsity = touches.then_some(self.sparsity as u32);
-        match &self.ending {
-            Teardown::Table(table) => of_table(table, &mut point),
-            Teardown::LifeCycle(cycle) => {
-                point.teardown = Some(cycle.order);
-                point.variant = Some(cycle.variant.clone());
-                point.strategy = Some(cycle.strategy.clone());
-                point.cache = Some(cycle.cache);
-            }
-        }
-        point
-    }
-
-    fn of_operations(&self, operations: &Operations, point: &mut Point) {
-        let has_faults = operations.mix.has(Class::Fault);
-        let reads = operations.write_percent < 100;
-        let background = operations.background;
-        point.threads = Some(operations.threads as u32);
-        point.pattern = (operations.threads > 1).then_some(operations.pattern);
-        point.locality = Some(operations.locality);
-        point.mix = Some(operations.mix);
-        point.ops_per_thread = operations.each;
-        point.write_percent = has_faults.then_some(operations.write_percent);
-        point.logging =
-            (has_faults && (reads || self.leaf_bytes > self.page_bytes())).then_some(operations.logging);
-        point.rate_per_s = operations.rate_per_s;
-        point.background = Some(background);
-    }
-
-    fn page_bytes(&self) -> u64 {
-        1 << self.config.granule.page_shift()
-    }
-}
-
-fn of_table(table: &TableTeardown, point: &mut Point) {
-    let under_lock = table.place == Place::UnderLock;
-    point.teardown = Some(Ending::Table);
-    point.step_bytes = table.step_bytes;
-    point.place = (!table.defer).then_some(table.place);
-    point.breaks = (under_lock && table.step_bytes.is_some()).then_some(table.breaks);
-    point.free = Some(table.free);
-    point.defer = Some(table.defer);
-    point.during = Some(table.during);
 }

@@ -5,7 +5,7 @@ use std::io;
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
 use hdrhistogram::Histogram;
-use runtime::native::{LockStats, SideStats};
+use runtime::native::{LockStats, SideStats, SiteStats};
 
 use crate::columns::Columns;
 use crate::field::FieldType;
@@ -88,10 +88,13 @@ fn operations(columns: &mut Columns, operated: Option<&Operated>) {
 fn teardown(columns: &mut Columns, measured: Option<&Measurement>) {
     let torn = measured.map(|measured| measured.teardown);
     columns.u64("teardown_ns", [torn.map(|torn| torn.ns)]);
+    columns.u64("teardown_cpu_ns", [torn.map(|torn| torn.thread.cpu_ns)]);
     columns.u64("pages_freed", [torn.map(|torn| torn.pages_freed)]);
     columns.u64("longest_hold_ns", [torn.and_then(|torn| torn.longest_hold_ns)]);
     columns.u64("unresched_ns", [torn.and_then(|torn| torn.unresched_ns)]);
     columns.u64("table_bytes", [measured.map(|measured| measured.table_bytes)]);
+    let harm = measured.filter(|measured| !measured.harm.is_empty()).map(|measured| measured.harm.join("; "));
+    columns.text("harm", [harm.as_deref()]);
 }
 
 /// The columns of one side of the lock: counts, then times where they were recorded.
@@ -102,19 +105,20 @@ fn side(columns: &mut Columns, name: &str, side: Option<&SideStats>, counters: C
     };
     count("acquisitions", |side| side.acquisitions);
     count("contentions", |side| side.contentions);
+    count("acq_bounces", |side| side.acq_bounces);
+    count("con_bounces", |side| side.con_bounces);
     let timed = side.filter(|_| counters == Counters::Times);
     let mut time = |column: &str, of: fn(&SideStats) -> u64| {
         columns.u64(&format!("{name}_{column}"), [timed.map(of)]);
     };
     time("wait_ns", |side| side.wait.total_ns);
+    time("wait_min_ns", |side| side.wait.min_ns);
     time("wait_max_ns", |side| side.wait.max_ns);
     time("hold_ns", |side| side.hold.total_ns);
+    time("hold_min_ns", |side| side.hold.min_ns);
     time("hold_max_ns", |side| side.hold.max_ns);
     time("hold_p50_ns", |side| side.hold.histogram.value_at_quantile(0.5));
     time("hold_p99_ns", |side| side.hold.histogram.value_at_quantile(0.99));
-    for later in ["acq_bounces", "con_bounces", "wait_min_ns", "hold_min_ns"] {
-        columns.u64(&format!("{name}_{later}"), [None]);
-    }
 }
 
 fn system(columns: &mut Columns, measured: Option<&Measurement>) {
@@ -161,7 +165,7 @@ fn sides(locks: &[LockStats]) -> impl Iterator<Item = (&'static str, &'static st
     locks.iter().flat_map(|lock| [(lock.name, "read", &lock.read), (lock.name, "write", &lock.write)])
 }
 
-fn sites(locks: &[LockStats], _counters: Counters) -> Columns {
+fn sites(locks: &[LockStats], counters: Counters) -> Columns {
     let rows: Vec<_> = sides(locks)
         .flat_map(|(lock, side, of)| of.sites.iter().map(move |site| (lock, side, site)))
         .collect();
@@ -169,20 +173,24 @@ fn sites(locks: &[LockStats], _counters: Counters) -> Columns {
     columns.text("lock", rows.iter().map(|(lock, ..)| Some(*lock)));
     columns.text("side", rows.iter().map(|(_, side, _)| Some(*side)));
     columns.text("site", rows.iter().map(|(.., site)| Some(site.site.name())));
-    columns.u64("acquisitions", rows.iter().map(|(.., site)| Some(site.acquisitions)));
-    columns.u64("contentions", rows.iter().map(|(.., site)| Some(site.contentions)));
-    for later in [
-        "acq_bounces",
-        "con_bounces",
-        "wait_ns",
-        "wait_min_ns",
-        "wait_max_ns",
-        "hold_ns",
-        "hold_min_ns",
-        "hold_max_ns",
-    ] {
-        columns.u64(later, rows.iter().map(|_| None));
-    }
+    let mut count = |name: &str, of: fn(&SiteStats) -> u64| {
+        columns.u64(name, rows.iter().map(|(.., site)| Some(of(site))));
+    };
+    count("acquisitions", |site| site.acquisitions);
+    count("contentions", |site| site.contentions);
+    count("acq_bounces", |site| site.acq_bounces);
+    count("con_bounces", |site| site.con_bounces);
+    count("contended_by", |site| site.contended_by);
+    let mut time = |name: &str, of: fn(&SiteStats) -> u64| {
+        let timed = counters == Counters::Times;
+        columns.u64(name, rows.iter().map(|(.., site)| timed.then(|| of(site))));
+    };
+    time("wait_ns", |site| site.wait.total_ns);
+    time("wait_min_ns", |site| site.wait.min_ns);
+    time("wait_max_ns", |site| site.wait.max_ns);
+    time("hold_ns", |site| site.hold.total_ns);
+    time("hold_min_ns", |site| site.hold.min_ns);
+    time("hold_max_ns", |site| site.hold.max_ns);
     columns
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use runtime::native::{Counting, Counts, LockStats, Off, Times};
+use runtime::native::{Counting, Counts, Delay, LockStats, Off, Times};
 use runtime::{Runtime, site};
 use stage2::{Errno, Harm};
 
@@ -12,7 +12,7 @@ use crate::names::{Background, Counters, During};
 use crate::plan::{Plan, TableTeardown, Teardown};
 use crate::system::stolen_ns;
 use crate::vm::{Real, Vm};
-use crate::{operate, populate, teardown};
+use crate::{life_cycle, operate, populate, teardown};
 
 /// Runs one measurement of a checked point. `repeat` seeds what is random in it.
 ///
@@ -39,10 +39,7 @@ pub fn measure(plan: &Plan, repeat: u32, cancel: &AtomicBool) -> Result<Measurem
 fn on<C: Counting>(plan: &Plan, repeat: u32, cancel: &AtomicBool) -> Result<Measurement, MeasureError> {
     match &plan.ending {
         Teardown::Table(how) => table::<C>(plan, *how, repeat, cancel),
-        Teardown::LifeCycle(_) => Err(MeasureError::Together(format!(
-            "teardown {:?} is not measured yet: \"table\" is",
-            plan.point.teardown.map(|order| order.to_string()).unwrap_or_default()
-        ))),
+        Teardown::LifeCycle(how) => life_cycle::run::<C>(plan, how, cancel),
     }
 }
 
@@ -59,6 +56,7 @@ fn table<C: Counting>(
     populate::run(plan, &vm.table, &cancelled).map_err(out_of_pages)?;
     let wanted = plan.background() == Background::OtherVm || how.during == During::Faults;
     let other = wanted.then(|| Vm::<Real<C>>::new(plan, "other kvm->mmu_lock")).transpose()?;
+    let _longer = plan.delay.as_ref().map(|(ns, site)| Delay::at(site, *ns));
     let prepare = || vm.prepare();
     let stolen = stolen_ns();
     let mut measurement = Measurement::default();

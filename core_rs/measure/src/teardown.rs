@@ -16,7 +16,7 @@ use stage2::{Env, Errno, NoLog, WalkerKind};
 use crate::companion::{self, Done, Duty, Signals};
 use crate::measurement::TornDown;
 use crate::names::{Free, Place};
-use crate::operate::joined;
+use crate::operate::answer;
 use crate::plan::{Plan, TableTeardown};
 use crate::system::{HardwareCounters, OfThread, pin};
 use crate::vm::Vm;
@@ -54,9 +54,10 @@ pub(crate) fn run<R: Runtime>(
             let torn = tear_down(how, vm);
             TornDown { thread: OfThread::now(&mut hardware).since(before), ..torn }
         });
-        let torn = joined(teardown);
+        let ended = teardown.join();
         signals.stop.store(true, Ordering::Relaxed);
-        Ok((torn, beside.map(joined).transpose()?))
+        let torn = answer(ended);
+        Ok((torn, beside.map(|thread| answer(thread.join())).transpose()?))
     })
 }
 

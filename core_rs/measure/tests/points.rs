@@ -105,7 +105,7 @@ fn any_point() -> impl Strategy<Value = Point> {
         of(&["none", "all", "written", "old"]),
         of(&["fault", "age", "fault=3 unmap=1", "wrprotect split"]),
         of(&["none", "age", "dirty-log", "memslot", "other-vm"]),
-        of(&["table", "kill"]),
+        of(&["table", "memslots-first"]),
         of(&["under-lock", "taken-out"]),
         of(&["entries", "subtree"]),
         of(&["none", "faults", "age", "dirty-log"]),

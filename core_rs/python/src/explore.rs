@@ -3,10 +3,13 @@
 //! Guarantee: an exploration that a signal, or its progress function, stops answers with what it has found so far.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use explore::{Answer, Bounds, Checks, Finding, How, Line, Progress, Settings, Verdict};
+use explore::{
+    Answer, Bounds, Checks, Counts, Exhausted, Finding, How, Line, Progress, Record, Replayed, Settings,
+    Verdict,
+};
 use kvm::{Case, Scenario, Strategy, Variant};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -18,7 +21,7 @@ use crate::errors::Error;
 
 /// Explores a scenario under a variant and a strategy.
 ///
-/// `progress(executions, frontier, elapsed_s)` is called about ten times a second; when it answers `False`, the
+/// `progress(executions, frontier, elapsed_s)` is called about twenty times a second; when it answers `False`, the
 /// exploration stops, and what it raises is raised.
 #[pyfunction]
 #[pyo3(name = "explore", signature = (*, scenario, variant, strategy, search, seed, preemptions, actions, executions, time_s, checkers, within, stop_at_first, minimise, progress))]
@@ -55,57 +58,84 @@ pub(crate) fn explore_case<'py>(
     let settings = Settings { how, within, bounds, checks: checks(checkers)?, stop_at_first, minimise };
     let explored = case.clone();
     let (verdict, ladders) = enter_until_signal(py, move |stop| {
-        let mut raised = None;
-        let mut report = |now: &Progress| {
-            let Some(progress) = &progress else { return };
-            let arguments = (now.counts.executions, now.frontier, now.counts.elapsed.as_secs_f64());
-            let goes_on = Python::attach(|py| {
-                let answer = progress.call1(py, arguments)?;
-                Ok::<_, PyErr>(!answer.bind(py).is(pyo3::types::PyBool::new(py, false)))
-            });
-            if !matches!(goes_on, Ok(true)) {
-                stop.store(true, Ordering::Relaxed);
-                raised = goes_on.err();
-            }
-        };
-        let verdict = explore::explore(&explored, &settings, stop, &mut report)?;
-        if let Some(error) = raised {
-            return Err(Error::Python(error));
-        }
+        let mut asked = Asked { progress, stop, raised: None };
+        let verdict = explore::explore(&explored, &settings, stop, &mut |now| asked.report(now))?;
+        asked.end()?;
         let ladders: Vec<_> = verdict
             .findings
             .iter()
             .map(|finding| Told::again(&explored, finding, &settings.checks))
             .collect();
-        Ok((verdict, ladders))
+        Ok::<_, Error>((verdict, ladders))
     })?;
     Ok(describe(py, &case, verdict, ladders)?)
 }
 
-/// For each seed the number of the first execution that does harm, if one of the first `executions` does; a signal
-/// ends it.
+/// Asks Python whether to go on.
+struct Asked<'a> {
+    progress: Option<Py<PyAny>>,
+    stop: &'a AtomicBool,
+    raised: Option<PyErr>,
+}
+
+impl Asked<'_> {
+    fn report(&mut self, now: &Progress) {
+        let Some(progress) = &self.progress else { return };
+        let arguments = (now.counts.executions, now.frontier, now.counts.elapsed.as_secs_f64());
+        let goes_on = Python::attach(|py| {
+            let answer = progress.call1(py, arguments)?;
+            Ok::<_, PyErr>(!answer.bind(py).is(pyo3::types::PyBool::new(py, false)))
+        });
+        if !matches!(goes_on, Ok(true)) {
+            self.stop.store(true, Ordering::Relaxed);
+            self.raised = self.raised.take().or(goes_on.err());
+        }
+    }
+
+    /// What it raised is raised.
+    fn end(self) -> Result<(), Error> {
+        self.raised.map_or(Ok(()), |error| Err(Error::Python(error)))
+    }
+}
+
+/// For each seed from 0 up the number of the first execution that does harm, if one of the first `executions` does; for the
+/// first seeds only, if a signal or `progress`, which is that of `explore`, stops it.
 #[pyfunction]
-#[pyo3(signature = (*, scenario, variant, strategy, search, seeds, executions))]
+#[pyo3(signature = (*, scenario, variant, strategy, search, seeds, executions, progress))]
 pub(crate) fn first_harm(
     py: Python<'_>,
     scenario: &str,
     variant: &str,
     strategy: &str,
     search: &str,
-    seeds: Vec<u64>,
+    seeds: u64,
     executions: u64,
+    progress: Option<Py<PyAny>>,
 ) -> Result<Vec<Option<u64>>, Error> {
     let case = Case::new(scenario.parse()?, variant.parse()?, strategy.parse()?)?;
-    let how = |seed| How::named(search, seed);
-    let hows = seeds.into_iter().map(how).collect::<Result<Vec<_>, _>>()?;
-    enter_long(py, move |stop| {
+    How::named(search, 0)?;
+    let search = search.to_owned();
+    enter_until_signal(py, move |stop| {
         let bounds = Bounds { executions: Some(executions), ..Bounds::default() };
-        let first = |how| {
+        let mut asked = Asked { progress, stop, raised: None };
+        let mut found = Vec::new();
+        let mut asked_at = Instant::now();
+        for seed in 0..seeds {
+            let how = How::named(&search, seed)?;
+            // Most seeds see harm long before their exploration would ask.
+            if asked_at.elapsed() >= Duration::from_millis(50) {
+                asked_at = Instant::now();
+                asked.report(&Progress { counts: Counts::default(), frontier: 0, findings: found.len() });
+            }
             let settings = Settings { how, bounds: bounds.clone(), minimise: 0, ..Settings::default() };
-            let verdict = explore::explore(&case, &settings, stop, &mut |_| ())?;
-            Ok::<_, Error>(verdict.bug().map(|bug| bug.first_execution))
-        };
-        hows.into_iter().map(first).collect()
+            let verdict = explore::explore(&case, &settings, stop, &mut |now| asked.report(now))?;
+            if verdict.answer == Answer::Exhausted(Exhausted::Stopped) {
+                break;
+            }
+            found.push(verdict.bug().map(|bug| bug.first_execution));
+        }
+        asked.end()?;
+        Ok::<_, Error>(found)
     })
 }
 
@@ -131,24 +161,28 @@ pub(crate) fn replay_schedule<'py>(
     schedule: &str,
     every_action: bool,
 ) -> Result<Bound<'py, PyDict>, Error> {
-    let schedule: explore::Schedule = schedule.parse()?;
-    let case: Case = schedule.program.parse()?;
+    let record: Record = schedule.parse()?;
+    let case: Case = record.schedule.program.parse()?;
     let played = case.clone();
     let replayed = enter(py, move || {
-        let (replayed, calls) = record_calls(|| explore::replay(&played, &schedule, &Checks::default()));
-        let replayed = replayed?;
+        let schedule = &record.schedule;
+        let (replayed, calls) = record_calls(|| explore::replay(&played, schedule, &Checks::default()));
+        let replayed = match replayed {
+            Err(explore::Error::DoesNotFit { program, .. }) if record.is_of_other_program() => {
+                Err(explore::Error::OfOtherProgram { program })
+            }
+            result => result,
+        }?;
+        let changes = record.changes(&replayed);
         let told = |finding: &Finding| Told::of(&played, &replayed.execution, &calls, finding, every_action);
         let ladders: Vec<_> = replayed.findings.iter().map(told).collect();
-        Ok::<_, Error>((
-            replayed.findings,
-            ladders,
-            replayed.execution.actions.len(),
-            replayed.execution.threads,
-        ))
+        let Replayed { execution, findings } = replayed;
+        Ok::<_, Error>((findings, ladders, execution.actions.len(), execution.threads, changes))
     })?;
-    let (findings, ladders, actions, threads) = replayed;
+    let (findings, ladders, actions, threads, changes) = replayed;
     let of_case = of_case(py, &case)?;
     of_case.set_item("actions", actions)?;
+    of_case.set_item("changes", changes)?;
     of_case.set_item("findings", describe_findings(py, findings, ladders, &threads)?)?;
     of_case.set_item("threads", threads)?;
     Ok(of_case)
@@ -183,22 +217,23 @@ pub(crate) fn named_cases(py: Python<'_>) -> Result<Bound<'_, PyDict>, Error> {
     )?)
 }
 
-/// The legal orders of a scenario's steps, up to `limit`, and whether these are all.
+/// The legal orders of a scenario's steps, up to `limit`, whether these are all, and whether a signal stopped it.
 #[pyfunction]
 #[pyo3(signature = (scenario, *, limit))]
 pub(crate) fn orderings<'py>(
     py: Python<'py>,
     scenario: &str,
     limit: usize,
-) -> Result<(Vec<Bound<'py, PyDict>>, bool), Error> {
+) -> Result<(Vec<Bound<'py, PyDict>>, bool, bool), Error> {
     let scenario: Scenario = scenario.parse()?;
-    let (orders, complete) = enter_long(py, move |stop| {
+    let (orders, complete, stopped) = enter_until_signal(py, move |stop| {
         let mut all = kvm::orderings(&scenario).take_while(|_| !stop.load(Ordering::Relaxed));
         let first = all.by_ref().take(limit);
         let with_scenario = |order: kvm::Ordering| Ok((order.scenario(&scenario)?, order));
         let orders: Vec<_> = first.map(with_scenario).collect::<Result<_, Error>>()?;
-        let complete = all.next().is_none();
-        Ok::<_, Error>((orders, complete))
+        let ended = all.next().is_none();
+        let stopped = stop.load(Ordering::Relaxed);
+        Ok::<_, Error>((orders, ended && !stopped, stopped))
     })?;
     let orders = list(orders, |(scenario, order)| {
         let vms: BTreeSet<_> = order.paths.iter().map(|path| path.vm).collect();
@@ -214,7 +249,7 @@ pub(crate) fn orderings<'py>(
             ))?,
         )
     })?;
-    Ok((orders, complete))
+    Ok((orders, complete, stopped))
 }
 
 fn checks(checkers: Option<Vec<String>>) -> Result<Checks, Error> {
@@ -231,6 +266,8 @@ struct Told {
     lines: Vec<Line>,
     /// Of each of its steps, inside which functions it is, innermost first.
     chains: Vec<Vec<&'static str>>,
+    /// Its schedule with what it shows, as text.
+    record: Option<String>,
 }
 
 impl Told {
@@ -239,8 +276,10 @@ impl Told {
     fn again(case: &Case, finding: &Finding, checks: &Checks) -> Self {
         let (replayed, calls) = record_calls(|| explore::replay(case, &finding.schedule, checks));
         let Ok(replayed) = replayed else { return Self::default() };
-        let like = replayed.finding_like(finding);
-        like.map_or_else(Self::default, |like| Self::of(case, &replayed.execution, &calls, like, false))
+        let execution = &replayed.execution;
+        let record = Some(Record::new(finding, execution).to_string());
+        let told = |like| Self { record, ..Self::of(case, execution, &calls, like, false) };
+        replayed.finding_like(finding).map_or_else(Self::default, told)
     }
 
     fn of(case: &Case, execution: &Execution, calls: &Calls, finding: &Finding, every_action: bool) -> Self {
@@ -249,9 +288,10 @@ impl Told {
             if is_taken { calls.chain(execution, step.action) } else { Vec::new() }
         };
         Self {
-            text: explore::ladder(case, execution, finding, every_action),
+            text: explore::ladder(case, execution, finding, Some(calls), every_action),
             lines: explore::lines(case, execution, finding, every_action),
             chains: finding.steps.iter().map(chain).collect(),
+            record: Some(Record::new(finding, execution).to_string()),
         }
     }
 }
@@ -316,7 +356,7 @@ fn describe_findings<'py>(
         dict!(py,
             kind: finding.kind.name(),
             harm: finding.kind.is_harm(),
-            schedule: finding.schedule.to_string(),
+            schedule: told.record.unwrap_or_else(|| finding.schedule.to_string()),
             switches: finding.schedule.switches(),
             object: finding.object,
             what: finding.what,

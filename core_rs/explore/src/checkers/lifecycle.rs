@@ -42,8 +42,8 @@ impl Checker for Lifecycle {
 fn sentence(kind: Kind, rule: &str, object: &str) -> String {
     match kind {
         Kind::BadFree => format!("{object} is freed, and is no allocation"),
-        Kind::NullDereference => format!("NULL is followed as if it led to {object}"),
-        Kind::WildPointer => format!("a pointer to nothing is followed as if it led to {object}"),
+        Kind::NullDereference => "a NULL pointer is followed".to_owned(),
+        Kind::WildPointer => "a pointer to nothing that ever was is followed".to_owned(),
         Kind::OutOfBounds => format!("{object} is accessed beyond its end"),
         Kind::LeafReachesFreedMemory => format!("a stage-2 leaf reaches a {object} that was given back"),
         Kind::CapacityChanged => format!("the capacity of {object} is changed while it has one"),

@@ -110,12 +110,11 @@ impl Race {
             join(clock, &word.released);
         }
         let write = writes(action);
-        for other in (0..stride).filter(|other| *other != action.thread) {
-            let against = [Some(&word.writes[other]), write.then_some(&word.reads[other])];
-            for (number, earlier) in against.into_iter().flatten() {
-                if *number > clock[other] && (is_plain(action) || is_plain(&view.execution.actions[*earlier]))
-                {
-                    tell(found, view, *earlier, at);
+        for (other, known) in clock.iter().enumerate().filter(|(other, _)| *other != action.thread) {
+            let reads = if write { word.reads[other] } else { (0, 0) };
+            for (number, earlier) in [word.writes[other], reads] {
+                if number > *known && (is_plain(action) || is_plain(&view.execution.actions[earlier])) {
+                    tell(found, view, earlier, at);
                 }
             }
         }

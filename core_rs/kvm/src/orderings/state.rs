@@ -4,7 +4,7 @@
 
 use super::{Move, PathKind};
 use crate::scenario::Scenario;
-use crate::step::{Fd, FdKind, MAX_VMS, Step};
+use crate::step::{Fd, FdKind, MAX_SLOTS, MAX_VMS, Step};
 
 /// What a step does, as far as others can tell: by the task that does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(super) enum What {
     Killed(usize),
     Tell(u64),
     Await(u64),
-    /// Looks at the slot, or changes it.
+    /// Looks at a slot, or changes it.
     Slot(usize),
 }
 
@@ -77,7 +77,7 @@ struct VmState {
     made: bool,
     gone: bool,
     registered: bool,
-    slot: bool,
+    slots: [bool; MAX_SLOTS],
     mm: usize,
 }
 
@@ -105,13 +105,13 @@ impl Set {
         let open = |fd: Fd| self.is_open(state, task, fd);
         let vm_fd = |vm: usize| open(Fd { vm, kind: FdKind::Vm }) && state.vms[vm].mm == self.mm[task];
         let vcpu_fd = |vm: usize| {
-            let mut vcpus = self.fds.iter().filter(|fd| fd.vm == vm && matches!(fd.kind, FdKind::Vcpu(_)));
-            vcpus.any(|fd| open(*fd)) && state.vms[vm].mm == self.mm[task]
+            self.scenario.vcpu_fd(task, vm, &self.fds).is_some_and(open) && state.vms[vm].mm == self.mm[task]
         };
         let other = |name: &str| self.scenario.task(name).expect("a checked scenario");
         match &self.scenario.tasks[task].steps[step] {
             Step::CreateVm { vm, .. } => !state.vms[*vm].made,
             Step::CreateVcpu { vm, vcpu } => vm_fd(*vm) && !open(Fd { vm: *vm, kind: FdKind::Vcpu(*vcpu) }),
+            Step::CreateDevice { vm } => vm_fd(*vm) && !open(Fd { vm: *vm, kind: FdKind::Device }),
             Step::Close(fd) => open(*fd),
             Step::Send(fd) => open(*fd) && !state.sent[self.place(*fd)],
             Step::Receive(fd) => state.sent[self.place(*fd)] && !open(*fd),
@@ -121,12 +121,18 @@ impl Set {
             Step::Kill(name) | Step::GetMm(name) => state.alive[other(name)],
             Step::PutMm(name) => state.held[task].contains(&self.mm[other(name)]),
             Step::Munmap | Step::Tell(_) => true,
-            Step::Reclaim(name) | Step::Age(name) => state.mm_users[self.mm[other(name)]] > 0,
-            Step::CreateSlot { vm } | Step::SetChunk { vm, .. } => vm_fd(*vm) && !state.vms[*vm].slot,
-            Step::DeleteSlot { vm } | Step::LogDirty { vm } | Step::LogClean { vm } => {
-                vm_fd(*vm) && state.vms[*vm].slot
+            Step::Reclaim(name) | Step::ReclaimNonblock(name) | Step::Age(name) => {
+                state.mm_users[self.mm[other(name)]] > 0
             }
-            Step::Fault { vm, .. } | Step::Touch { vm, .. } | Step::VcpuInit { vm } => vcpu_fd(*vm),
+            Step::CreateSlot { vm, slot } => vm_fd(*vm) && !state.vms[*vm].slots[*slot],
+            Step::SetChunk { vm, .. } => vm_fd(*vm) && state.vms[*vm].slots.iter().all(|slot| !slot),
+            Step::DeleteSlot { vm, slot } | Step::LogDirty { vm, slot } | Step::LogClean { vm, slot } => {
+                vm_fd(*vm) && state.vms[*vm].slots[*slot]
+            }
+            Step::Fault { vm, .. }
+            | Step::Touch { vm, .. }
+            | Step::FirstRun { vm }
+            | Step::VcpuInit { vm } => vcpu_fd(*vm),
             Step::OpenDump { vm } => state.vms[*vm].made && !state.vms[*vm].gone,
             Step::ReadDump { vm } => open(Fd { vm: *vm, kind: FdKind::Dump }),
             Step::Punch { vm } => open(Fd { vm: *vm, kind: FdKind::Gmem }),
@@ -143,7 +149,8 @@ impl Set {
         match &self.scenario.tasks[task].steps[step] {
             Step::CreateVm { vm, fails } => {
                 let mm = self.mm[task];
-                state.vms[*vm] = VmState { made: true, gone: *fails, registered: !fails, slot: false, mm };
+                state.vms[*vm] =
+                    VmState { made: true, gone: *fails, registered: !fails, slots: [false; MAX_SLOTS], mm };
                 if !fails {
                     self.set_open(state, task, Fd { vm: *vm, kind: FdKind::Vm }, true);
                     did(What::Count { counter: Counter::Vm(*vm), last: false });
@@ -151,6 +158,10 @@ impl Set {
             }
             Step::CreateVcpu { vm, vcpu } => {
                 self.set_open(state, task, Fd { vm: *vm, kind: FdKind::Vcpu(*vcpu) }, true);
+                did(What::Count { counter: Counter::Vm(*vm), last: false });
+            }
+            Step::CreateDevice { vm } => {
+                self.set_open(state, task, Fd { vm: *vm, kind: FdKind::Device }, true);
                 did(What::Count { counter: Counter::Vm(*vm), last: false });
             }
             Step::OpenDump { vm } => {
@@ -192,20 +203,24 @@ impl Set {
                 did(What::Tell(*number));
             }
             Step::Await(number) => did(What::Await(*number)),
-            Step::CreateSlot { vm } => {
-                state.vms[*vm].slot = true;
+            Step::CreateSlot { vm, slot } => {
+                state.vms[*vm].slots[*slot] = true;
                 did(What::Slot(*vm));
             }
-            Step::DeleteSlot { vm } => {
-                state.vms[*vm].slot = false;
+            Step::DeleteSlot { vm, slot } => {
+                state.vms[*vm].slots[*slot] = false;
                 did(What::Slot(*vm));
             }
-            Step::LogDirty { vm } | Step::LogClean { vm } | Step::SetChunk { vm, .. } => did(What::Slot(*vm)),
+            Step::LogDirty { vm, .. } | Step::LogClean { vm, .. } | Step::SetChunk { vm, .. } => {
+                did(What::Slot(*vm));
+            }
             Step::Munmap
             | Step::Reclaim(_)
+            | Step::ReclaimNonblock(_)
             | Step::Age(_)
             | Step::Fault { .. }
             | Step::Touch { .. }
+            | Step::FirstRun { .. }
             | Step::VcpuInit { .. }
             | Step::ReadDump { .. }
             | Step::Punch { .. } => {}
@@ -320,7 +335,9 @@ impl State {
             |owners: &[usize], task: usize| owners.iter().filter(|owner| **owner == task).count() as u32;
         let vm = |vm: usize| {
             let made = set.scenario.exists(vm);
-            VmState { made, gone: false, registered: made, slot: made && set.scenario.set_up.slot, mm: 0 }
+            let there = made && set.scenario.set_up.slot;
+            let slots = std::array::from_fn(|slot| there && (slot as u64) < set.scenario.set_up.slots);
+            VmState { made, gone: false, registered: made, slots, mm: 0 }
         };
         let mut state = Self {
             done: tasks.iter().map(|task| vec![false; task.steps.len()]).collect(),

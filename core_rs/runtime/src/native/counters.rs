@@ -7,7 +7,7 @@
 //! counted under [`OTHER`].
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use quanta::Clock;
 
@@ -22,7 +22,7 @@ pub(super) const SITES: usize = 128;
 pub(super) static OTHER: SiteInfo = SiteInfo::new("(other sites)");
 
 /// Read or write side of a lock, as an index.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Read = 0,
     Write = 1,
@@ -30,7 +30,7 @@ pub(super) enum Side {
 
 /// The counters of one lock.
 pub(super) struct Counters {
-    shards: Box<[OnceLock<Box<Shard>>]>,
+    shards: [OnceLock<Box<Shard>>; SHARDS + 1],
     /// None when nothing is timed: the first clock of a process takes up to 0.2 s to calibrate.
     clock: Option<Clock>,
 }
@@ -39,35 +39,78 @@ pub(super) struct Counters {
 #[repr(align(128))]
 pub(super) struct Shard {
     shared: bool,
+    /// The thread, as [`Last`] has it.
+    thread: u32,
     clock: Option<Clock>,
     sites: [[SiteCells; SITES]; 2],
     /// Read and write, or empty when nothing is timed.
     times: Box<[SideTimes]>,
 }
 
+/// What is counted for one site and side. What an acquisition without contention counts lies in one cache line.
 #[derive(Default)]
+#[repr(C, align(64))]
 pub(super) struct SiteCells {
     pub(super) acquisitions: AtomicU64,
+    pub(super) acq_bounces: AtomicU64,
+    pub(super) hold: Spent,
     pub(super) contentions: AtomicU64,
+    pub(super) con_bounces: AtomicU64,
+    pub(super) contended_by: AtomicU64,
+    pub(super) wait: Spent,
+}
+
+/// Durations in ticks of the clock. All zero when there was none.
+#[derive(Default)]
+pub(super) struct Spent {
+    pub(super) total: AtomicU64,
+    pub(super) max: AtomicU64,
+    /// The complement of the shortest.
+    pub(super) not_min: AtomicU64,
 }
 
 /// In one piece with its buckets: recording follows no pointer but the one to it.
 #[derive(Default)]
 pub(super) struct SideTimes {
-    pub(super) wait: Durations,
-    pub(super) hold: Durations,
+    pub(super) wait: Buckets,
+    pub(super) hold: Buckets,
 }
 
-/// Durations in ticks of the clock: sum, largest, and how many in each bucket.
-pub(super) struct Durations {
-    pub(super) total: AtomicU64,
-    pub(super) max: AtomicU64,
-    pub(super) buckets: [AtomicU64; BUCKETS],
+/// How many durations fell into each bucket.
+pub(super) struct Buckets(pub(super) [AtomicU64; BUCKETS]);
+
+/// Who took a lock last, where, and for what: the thread in the upper half, then a bit for write and the number of the
+/// site. Written under the lock, by a plain store, and only when it changes.
+pub(super) type Last = AtomicU32;
+
+const WRITES: u32 = 1 << 15;
+
+/// A thread as [`Last`] has it.
+fn taker(index: usize) -> u32 {
+    (index as u32) << 16
+}
+
+/// [`Last`] of a lock that was just made: as in the kernel, who made it had it last.
+pub(super) fn maker() -> Last {
+    Last::new(taker(threads::index()))
+}
+
+/// Where the running thread counts an acquisition of one site and side. It is looked up before the lock is
+/// taken: behind an atomic instruction the look-ups would wait for it.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    shard: &'a Shard,
+    cells: &'a SiteCells,
+    pub(super) side: Side,
+    /// [`Last`] once the lock is taken here.
+    taker: u32,
+    /// How much longer than needed the lock is held, in nanoseconds.
+    pub(super) delay: u32,
 }
 
 impl Counters {
     pub(super) fn new<C: Counting>() -> Self {
-        let shards = (0..=SHARDS).map(|_| OnceLock::new()).collect();
+        let shards = std::array::from_fn(|_| OnceLock::new());
         Self { shards, clock: C::TIME.then(Clock::new) }
     }
 
@@ -75,7 +118,7 @@ impl Counters {
     #[inline]
     pub(super) fn mine(&self) -> &Shard {
         let index = threads::index();
-        self.shards[index].get_or_init(|| Shard::new(threads::is_shared(index), self.clock.clone()))
+        self.shards[index].get_or_init(|| Shard::new(index, self.clock.clone()))
     }
 
     /// The shards that threads have counted in.
@@ -86,11 +129,11 @@ impl Counters {
 
 impl Shard {
     #[cold]
-    fn new(shared: bool, clock: Option<Clock>) -> Box<Self> {
+    fn new(index: usize, clock: Option<Clock>) -> Box<Self> {
         let sides = if clock.is_some() { 2 } else { 0 };
         let times = (0..sides).map(|_| SideTimes::default()).collect();
         let sites = std::array::from_fn(|_| std::array::from_fn(|_| SiteCells::default()));
-        Box::new(Self { shared, clock, sites, times })
+        Box::new(Self { shared: threads::is_shared(index), thread: taker(index), clock, sites, times })
     }
 
     /// The time, in ticks of the clock; 0 when nothing is timed.
@@ -105,23 +148,10 @@ impl Shard {
     }
 
     #[inline]
-    pub(super) fn acquired(&self, side: Side, site: Site) {
-        self.add(&self.cells(side, site).acquisitions, 1);
-    }
-
-    #[inline]
-    pub(super) fn contended(&self, side: Side, site: Site) {
-        self.add(&self.cells(side, site).contentions, 1);
-    }
-
-    #[inline]
-    pub(super) fn waited(&self, side: Side, ticks: u64) {
-        self.record(&self.times[side as usize].wait, ticks);
-    }
-
-    #[inline]
-    pub(super) fn held(&self, side: Side, ticks: u64) {
-        self.record(&self.times[side as usize].hold, ticks);
+    pub(super) fn place(&self, side: Side, site: Site) -> Place<'_> {
+        let (number, delay) = number(site);
+        let taker = self.thread | (side as u32 * WRITES) | number as u32;
+        Place { shard: self, cells: &self.sites[side as usize][number], side, taker, delay }
     }
 
     /// The cells of the site with this number, in `1..SITES`, or of the others, 0.
@@ -135,25 +165,19 @@ impl Shard {
     }
 
     #[inline]
-    fn cells(&self, side: Side, site: Site) -> &SiteCells {
-        let number = site.number() as usize;
-        &self.sites[side as usize][if number < SITES { number } else { 0 }]
-    }
-
-    #[inline]
-    fn record(&self, durations: &Durations, ticks: u64) {
-        let bucket = &durations.buckets[bucket(ticks)];
+    fn record(&self, spent: &Spent, buckets: &Buckets, ticks: u64) {
+        let bucket = &buckets.0[bucket(ticks)];
         if self.shared {
-            durations.total.fetch_add(ticks, Ordering::Relaxed);
+            spent.total.fetch_add(ticks, Ordering::Relaxed);
+            spent.max.fetch_max(ticks, Ordering::Relaxed);
+            spent.not_min.fetch_max(!ticks, Ordering::Relaxed);
             bucket.fetch_add(1, Ordering::Relaxed);
-            durations.max.fetch_max(ticks, Ordering::Relaxed);
             return;
         }
-        add_alone(&durations.total, ticks);
+        add_alone(&spent.total, ticks);
+        raise_alone(&spent.max, ticks);
+        raise_alone(&spent.not_min, !ticks);
         add_alone(bucket, 1);
-        if ticks > durations.max.load(Ordering::Relaxed) {
-            durations.max.store(ticks, Ordering::Relaxed);
-        }
     }
 
     #[inline]
@@ -172,13 +196,82 @@ fn add_alone(cell: &AtomicU64, n: u64) {
     cell.store(cell.load(Ordering::Relaxed) + n, Ordering::Relaxed);
 }
 
-impl Default for Durations {
-    fn default() -> Self {
-        Self {
-            total: AtomicU64::new(0),
-            max: AtomicU64::new(0),
-            buckets: std::array::from_fn(|_| AtomicU64::new(0)),
+/// Sets a cell that only the running thread writes to `value` when that is more.
+#[inline]
+fn raise_alone(cell: &AtomicU64, value: u64) {
+    if value > cell.load(Ordering::Relaxed) {
+        cell.store(value, Ordering::Relaxed);
+    }
+}
+
+/// The number that a site is counted under, and its delay.
+#[inline]
+fn number(site: Site) -> (usize, u32) {
+    match site.tag() as usize {
+        number if number < SITES => (number, 0),
+        _ => unusual_number(site),
+    }
+}
+
+#[cold]
+fn unusual_number(site: Site) -> (usize, u32) {
+    let number = site.number() as usize;
+    (if number < SITES { number } else { 0 }, site.delay())
+}
+
+impl Place<'_> {
+    /// Counts an acquisition. `last` is none where takers share no line.
+    #[inline]
+    pub(super) fn acquired(&self, last: Option<&Last>) {
+        self.shard.add(&self.cells.acquisitions, 1);
+        let Some(last) = last else { return };
+        let before = last.load(Ordering::Relaxed);
+        if before != self.taker {
+            last.store(self.taker, Ordering::Relaxed);
+            if self.is_another(before) {
+                self.shard.add(&self.cells.acq_bounces, 1);
+            }
         }
+    }
+
+    /// Counts a contention, and whom it is with, as far as `last` knows: the last of several readers.
+    pub(super) fn contended(&self, last: Option<&Last>) {
+        self.shard.add(&self.cells.contentions, 1);
+        let Some(last) = last else { return };
+        let last = last.load(Ordering::Relaxed);
+        if self.is_another(last) {
+            self.shard.add(&self.cells.con_bounces, 1);
+        }
+        let (side, number) = (usize::from(last & WRITES != 0), (last & (WRITES - 1)) as usize);
+        self.shard.add(&self.shard.sites[side][number].contended_by, 1);
+    }
+
+    /// The time, in ticks of the clock; 0 when nothing is timed.
+    #[inline]
+    pub(super) fn now(&self) -> u64 {
+        self.shard.now()
+    }
+
+    #[inline]
+    pub(super) fn waited(&self, ticks: u64) {
+        self.shard.record(&self.cells.wait, &self.shard.times[self.side as usize].wait, ticks);
+    }
+
+    #[inline]
+    pub(super) fn held(&self, ticks: u64) {
+        self.shard.record(&self.cells.hold, &self.shard.times[self.side as usize].hold, ticks);
+    }
+
+    /// Whether that is another thread than the running one.
+    #[inline]
+    fn is_another(&self, last: u32) -> bool {
+        last & !0xffff != self.shard.thread
+    }
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
     }
 }
 

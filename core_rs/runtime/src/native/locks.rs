@@ -6,21 +6,25 @@
 //! first try. With [`Off`](super::Off) there is nothing but the kind's own instructions on the
 //! uncontended path.
 
+use std::hint::spin_loop;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::backoff::until;
-use super::counters::{Counters, Shard, Side};
+use super::counters::{self, Counters, Last, Place, Side};
 use super::kinds::{AnyLock, LockKind, ParkingLot, RwLockKind};
-use super::{Counting, LockStats};
-use crate::Site;
+use super::{Counting, LockStats, stretch};
+use crate::{LockClass, Site};
 
 /// A lock of either class: both wait by spinning a little, then parking.
 #[repr(C)] // parking_lot's word first: its address is the lock's, and takes no instruction to find
 pub struct Lock<C: Counting> {
     plain: Mutex<()>,
+    last: Last,
+    class: LockClass,
     recorder: Recorder<C>,
 }
 
@@ -32,7 +36,7 @@ pub struct RwLock<C: Counting, K: RwLockKind = ParkingLot> {
     recorder: Recorder<C>,
 }
 
-/// Threads that found a lock taken.
+/// Threads that found a lock place.
 #[derive(Default)]
 struct Waits {
     begun: AtomicUsize,
@@ -64,19 +68,26 @@ pub struct WriteGuard<'a, C: Counting, K: RwLockKind = ParkingLot> {
 }
 
 impl<C: Counting> Lock<C> {
-    pub(super) fn new(name: &'static str) -> Self {
-        Self { plain: Mutex::new(()), recorder: Recorder::new(name) }
+    pub(super) fn new(name: &'static str, class: LockClass) -> Self {
+        Self { plain: Mutex::new(()), last: counters::maker(), class, recorder: Recorder::new(name) }
     }
 
     #[inline]
     pub(super) fn lock(&self, site: Site) -> LockGuard<'_, C> {
+        let sleeps = C::TIME && self.class == LockClass::Mutex;
+        if sleeps {
+            stretch::point();
+        }
+        let place = self.recorder.place(Side::Write, site);
         // parking_lot's `try_lock` takes longer than its `lock`, so it only runs to count.
         let first_try = if C::COUNT { self.plain.try_lock() } else { Some(self.plain.lock()) };
         let plain = match first_try {
             Some(guard) => guard,
-            None => self.recorder.wait(Side::Write, site, || self.plain.lock()),
+            None => wait::<C, _>(place, Some(&self.last), || {
+                if sleeps { stretch::asleep(|| self.plain.lock()) } else { self.plain.lock() }
+            }),
         };
-        LockGuard { hold: self.recorder.acquired(Side::Write, site), _plain: plain }
+        LockGuard { hold: Hold::new(place, || Some(&self.last)), _plain: plain }
     }
 
     pub(super) fn stats(&self) -> LockStats {
@@ -105,30 +116,32 @@ impl<C: Counting, K: RwLockKind> RwLock<C, K> {
 
     #[inline]
     pub(super) fn read(&self, span: K::Span, site: Site) -> ReadGuard<'_, C, K> {
+        let place = self.recorder.place(Side::Read, site);
         let plain = match K::try_read(&self.plain, span) {
             Some(guard) => guard,
-            None => self.wait(Side::Read, site, || K::read(&self.plain, span)),
+            None => self.wait(place, span, || K::read(&self.plain, span)),
         };
-        ReadGuard { hold: self.recorder.acquired(Side::Read, site), _plain: plain }
+        ReadGuard { hold: Hold::new(place, || K::last(&self.plain, false, span)), _plain: plain }
     }
 
     #[inline]
     pub(super) fn write(&self, span: K::Span, site: Site) -> WriteGuard<'_, C, K> {
-        let plain = self.take_for_write(span, site);
-        let hold = self.recorder.acquired(Side::Write, site);
-        WriteGuard { hold, plain: Some(plain), lock: self, span }
-    }
-
-    #[inline]
-    fn take_for_write(&self, span: K::Span, site: Site) -> K::WriteGuard<'_> {
-        match K::try_write(&self.plain, span) {
+        let place = self.recorder.place(Side::Write, site);
+        // Not a function that a lock break calls, too: that takes an instruction more.
+        let plain = match K::try_write(&self.plain, span) {
             Some(guard) => guard,
-            None => self.wait(Side::Write, site, || K::write(&self.plain, span)),
+            None => self.wait(place, span, || K::write(&self.plain, span)),
+        };
+        WriteGuard {
+            hold: Hold::new(place, || K::last(&self.plain, true, span)),
+            plain: Some(plain),
+            lock: self,
+            span,
         }
     }
 
     pub(super) fn prepare(&self) {
-        self.recorder.shard();
+        self.recorder.prepare();
     }
 
     pub(super) fn stats(&self) -> LockStats {
@@ -136,9 +149,10 @@ impl<C: Counting, K: RwLockKind> RwLock<C, K> {
     }
 
     #[cold]
-    fn wait<G>(&self, side: Side, site: Site, lock: impl FnOnce() -> G) -> G {
+    fn wait<G>(&self, place: Option<Place<'_>>, span: K::Span, lock: impl FnOnce() -> G) -> G {
         self.waits.begun.fetch_add(1, Ordering::Relaxed);
-        let guard = self.recorder.wait(side, site, lock);
+        let last = K::last(&self.plain, place.is_some_and(|place| place.side == Side::Write), span);
+        let guard = wait::<C, _>(place, last, lock);
         self.waits.over.fetch_add(1, Ordering::Relaxed);
         guard
     }
@@ -167,8 +181,13 @@ impl<C: Counting, K: RwLockKind> WriteGuard<'_, C, K> {
         {
             until(|| self.lock.waits.over.load(Ordering::Relaxed) != over);
         }
-        self.plain = Some(self.lock.take_for_write(self.span, site));
-        self.hold = self.lock.recorder.acquired(Side::Write, site);
+        let (lock, span) = (self.lock, self.span);
+        let place = lock.recorder.place(Side::Write, site);
+        self.plain = Some(match K::try_write(&lock.plain, span) {
+            Some(guard) => guard,
+            None => lock.wait(place, span, || K::write(&lock.plain, span)),
+        });
+        self.hold = Hold::new(place, || K::last(&lock.plain, true, span));
     }
 }
 
@@ -186,57 +205,72 @@ impl<C: Counting> Recorder<C> {
         Self { name, counters, counting: PhantomData }
     }
 
+    fn prepare(&self) {
+        if let Some(counters) = &self.counters {
+            counters.mine();
+        }
+    }
+
     fn stats(&self) -> LockStats {
         LockStats::new(self.name, self.counters.as_deref())
     }
 
-    /// Counts an acquisition; the lock is held from now on.
+    /// Where an acquisition is counted, if it is.
     #[inline]
-    fn acquired(&self, side: Side, site: Site) -> Hold<'_, C> {
-        let shard = self.shard();
-        if let Some(shard) = shard {
-            shard.acquired(side, site);
+    fn place(&self, side: Side, site: Site) -> Option<Place<'_>> {
+        if C::COUNT {
+            self.counters.as_deref().map(|counters| counters.mine().place(side, site))
+        } else {
+            None
         }
-        let time = if C::TIME { shard.map(|shard| (shard, shard.now())) } else { None };
-        Hold { time, side, counting: PhantomData }
     }
+}
 
-    /// Counts a contention, and measures how long `lock` takes.
-    #[cold]
-    fn wait<G>(&self, side: Side, site: Site, lock: impl FnOnce() -> G) -> G {
-        let Some(shard) = self.shard() else { return lock() };
-        shard.contended(side, site);
-        if !C::TIME {
-            return lock();
-        }
-        let start = shard.now();
-        let guard = lock();
-        shard.waited(side, shard.now().saturating_sub(start));
-        guard
+/// Counts a contention, and measures how long `lock` takes.
+#[cold]
+fn wait<C: Counting, G>(place: Option<Place<'_>>, last: Option<&Last>, lock: impl FnOnce() -> G) -> G {
+    let Some(place) = place else { return lock() };
+    place.contended(last);
+    if !C::TIME {
+        return lock();
     }
-
-    #[inline]
-    fn shard(&self) -> Option<&Shard> {
-        if C::COUNT { self.counters.as_deref().map(Counters::mine) } else { None }
-    }
+    let start = place.now();
+    let guard = lock();
+    place.waited(place.now().saturating_sub(start));
+    guard
 }
 
 /// A lock that is being held, and then, between [`Hold::stop`] and the drop, how long it was.
 struct Hold<'a, C: Counting> {
-    /// The shard, and the time of the acquisition or, after the stop, since it.
-    time: Option<(&'a Shard, u64)>,
-    side: Side,
+    place: Option<Place<'a>>,
+    /// The time of the acquisition or, after the stop, since it.
+    time: u64,
     counting: PhantomData<C>,
 }
 
-impl<C: Counting> Hold<'_, C> {
+impl<'a, C: Counting> Hold<'a, C> {
+    /// Counts an acquisition; the lock is held from now on.
+    #[inline]
+    fn new<'b>(place: Option<Place<'a>>, last: impl FnOnce() -> Option<&'b Last>) -> Self {
+        if let Some(place) = &place {
+            place.acquired(last());
+        }
+        let time = if C::TIME { place.map_or(0, |place| place.now()) } else { 0 };
+        Self { place, time, counting: PhantomData }
+    }
+
     /// Takes the last stamp, under the lock.
     #[inline]
     fn stop(&mut self) {
-        if C::TIME
-            && let Some((shard, time)) = &mut self.time
+        if C::COUNT
+            && let Some(place) = &self.place
         {
-            *time = shard.now().saturating_sub(*time);
+            if place.delay > 0 {
+                delay(place.delay);
+            }
+            if C::TIME {
+                self.time = place.now().saturating_sub(self.time);
+            }
         }
     }
 }
@@ -246,10 +280,19 @@ impl<C: Counting> Drop for Hold<'_, C> {
     #[inline]
     fn drop(&mut self) {
         if C::TIME
-            && let Some((shard, time)) = self.time
+            && let Some(place) = &self.place
         {
-            shard.held(self.side, time);
+            place.held(self.time);
         }
+    }
+}
+
+/// Spins so long.
+#[cold]
+fn delay(ns: u32) {
+    let start = Instant::now();
+    while start.elapsed().as_nanos() < u128::from(ns) {
+        spin_loop();
     }
 }
 

@@ -11,12 +11,14 @@
 
 mod backoff;
 mod counters;
+mod delay;
 mod flip;
 mod kinds;
 mod locks;
 mod rcu;
 mod srcu;
 mod stats;
+mod stretch;
 mod threads;
 
 /// What [`flip`] and the locks of our own synchronise with; their loom tests put loom's own here.
@@ -34,6 +36,7 @@ use backoff::until;
 
 use crate::{Access, LockClass, Object, Runtime, Site, Word};
 
+pub use delay::Delay;
 pub use kinds::{
     AnyLock, BigReader, LockKind, MadeAs, Mcs, Mutex, ParkingLot, Qrwlock, Range, RwLockKind, Std, Ticket,
     UnknownLock,
@@ -41,7 +44,7 @@ pub use kinds::{
 pub use locks::{Lock, LockGuard, ReadGuard, RwLock, WriteGuard};
 pub use rcu::RcuGuard;
 pub use srcu::{Srcu, SrcuGuard};
-pub use stats::{LockStats, SideStats, SiteStats, TimeStats};
+pub use stats::{LockStats, SideStats, SiteStats, Spent, TimeStats};
 
 /// What the locks of a [`Native`] runtime record.
 pub trait Counting: Copy + Default + fmt::Debug + Send + Sync + 'static {
@@ -119,6 +122,46 @@ impl<C: Counting, K: RwLockKind> Native<C, K> {
         lock.prepare();
     }
 
+    /// Runs `work`, and answers, with [`Times`], the longest time in nanoseconds that the running thread went without a
+    /// point at which the kernel would let another task run: `cond_resched`, a lock break, or whatever may sleep.
+    ///
+    /// ```
+    /// use runtime::native::{Native, Off, Times};
+    /// use runtime::{Runtime, site};
+    ///
+    /// let work = || {
+    ///     for _ in 0..10 {
+    ///         std::thread::sleep(std::time::Duration::from_micros(100));
+    ///         Native::<Times>::cond_resched(site!("between"));
+    ///     }
+    /// };
+    /// let ((), longest) = Native::<Times>::longest_stretch(work);
+    /// assert!(longest.is_some_and(|ns| ns >= 100_000));
+    /// assert_eq!(Native::<Off>::longest_stretch(|| ()), ((), None));
+    /// ```
+    pub fn longest_stretch<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
+        if C::TIME {
+            let (done, ns) = stretch::longest(work);
+            (done, Some(ns))
+        } else {
+            (work(), None)
+        }
+    }
+
+    /// A place where another task may run.
+    #[inline]
+    fn reschedule_point() {
+        if C::TIME {
+            stretch::point();
+        }
+    }
+
+    /// Runs what may sleep.
+    #[inline]
+    fn asleep<T>(sleep: impl FnOnce() -> T) -> T {
+        if C::TIME { stretch::asleep(sleep) } else { sleep() }
+    }
+
     /// What a lock has recorded so far; a plain lock has no read side, its `read` is all zero.
     pub fn lock_stats(lock: &Lock<C>) -> LockStats {
         lock.stats()
@@ -187,7 +230,7 @@ impl<C: Counting, K: RwLockKind> Runtime for Native<C, K> {
     /// Spins for about as long as another core needs for a critical section, then yields.
     #[inline]
     fn await_change(word: &Word, seen: u64, _site: Site) {
-        until(|| word.cell().load(Ordering::Acquire) != seen);
+        Self::asleep(|| until(|| word.cell().load(Ordering::Acquire) != seen));
     }
 
     #[inline]
@@ -196,8 +239,8 @@ impl<C: Counting, K: RwLockKind> Runtime for Native<C, K> {
     #[inline]
     fn freed(_object: Object<'_>, _site: Site) {}
 
-    fn new_lock(name: &'static str, _class: LockClass) -> Lock<C> {
-        Lock::new(name)
+    fn new_lock(name: &'static str, class: LockClass) -> Lock<C> {
+        Lock::new(name, class)
     }
 
     #[inline]
@@ -232,6 +275,7 @@ impl<C: Counting, K: RwLockKind> Runtime for Native<C, K> {
     /// Breaks the lock only when another thread waits for it.
     #[inline]
     fn cond_resched_write(guard: &mut WriteGuard<'_, C, K>, site: Site) -> bool {
+        Self::reschedule_point();
         guard.break_if_awaited(site)
     }
 
@@ -245,7 +289,7 @@ impl<C: Counting, K: RwLockKind> Runtime for Native<C, K> {
     }
 
     fn synchronize_srcu(srcu: &Srcu, _site: Site) {
-        srcu.synchronize();
+        Self::asleep(|| srcu.synchronize());
     }
 
     #[inline]
@@ -258,11 +302,11 @@ impl<C: Counting, K: RwLockKind> Runtime for Native<C, K> {
     }
 
     fn synchronize_rcu(_site: Site) {
-        rcu::synchronize();
+        Self::asleep(rcu::synchronize);
     }
 
     fn rcu_barrier(_site: Site) {
-        rcu::barrier();
+        Self::asleep(rcu::barrier);
     }
 
     #[inline]
@@ -281,11 +325,16 @@ impl<C: Counting, K: RwLockKind> Runtime for Native<C, K> {
     }
 
     #[inline]
-    fn might_sleep(_site: Site) {}
+    fn might_sleep(_site: Site) {
+        Self::reschedule_point();
+    }
 
-    /// Nothing: the threads of this runtime are preempted by the host's kernel.
+    /// Nothing but a mark for [`Native::longest_stretch`]: the threads of this runtime are preempted by the host's
+    /// kernel.
     #[inline]
-    fn cond_resched(_site: Site) {}
+    fn cond_resched(_site: Site) {
+        Self::reschedule_point();
+    }
 
     #[inline]
     fn tlb_insert(_ipa: u64, _size: u64, _pa: u64, _site: Site) {}

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
 
-use super::counters::{Counters, Durations, OTHER, SITES, Side, SideTimes, bucket_middle};
+use super::counters::Spent as Cells;
+use super::counters::{Buckets, Counters, OTHER, SITES, Shard, Side, SideTimes, SiteCells, bucket_middle};
 use crate::{Site, SiteInfo};
 
 /// What one lock has recorded.
@@ -29,6 +30,10 @@ pub struct SideStats {
     pub acquisitions: u64,
     /// How often it was not free at once.
     pub contentions: u64,
+    /// The sum of the sites' [`acq_bounces`](SiteStats::acq_bounces).
+    pub acq_bounces: u64,
+    /// The sum of the sites' [`con_bounces`](SiteStats::con_bounces).
+    pub con_bounces: u64,
     /// The sites that took it, by name.
     pub sites: Vec<SiteStats>,
     /// How long contended acquisitions waited: `contentions` durations, once all are over.
@@ -37,7 +42,7 @@ pub struct SideStats {
     pub hold: TimeStats,
 }
 
-/// One site's share of a lock's acquisitions.
+/// One site's share of a lock's acquisitions, for read or for write.
 #[derive(Clone, Debug)]
 pub struct SiteStats {
     /// Where the lock is taken.
@@ -46,6 +51,29 @@ pub struct SiteStats {
     pub acquisitions: u64,
     /// How often it was not free at once.
     pub contentions: u64,
+    /// Acquisitions by another thread than the one that had taken it before, as in `/proc/lock_stat`. A reader that
+    /// shares no cache line with other readers ([`BigReader`](super::BigReader)) is not counted.
+    pub acq_bounces: u64,
+    /// Contentions with another thread than the one that had taken it last before, as in `/proc/lock_stat`.
+    pub con_bounces: u64,
+    /// How often somebody had to wait for a lock that was taken last at this site: what `/proc/lock_stat` lists
+    /// second of its contention points.
+    pub contended_by: u64,
+    /// How long contended acquisitions waited there.
+    pub wait: Spent,
+    /// How long it was held.
+    pub hold: Spent,
+}
+
+/// Durations without their distribution; all zero where there were none, or times are not recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Their sum.
+    pub total_ns: u64,
+    /// The shortest.
+    pub min_ns: u64,
+    /// The longest.
+    pub max_ns: u64,
 }
 
 /// Durations; empty unless the runtime records times.
@@ -53,6 +81,8 @@ pub struct SiteStats {
 pub struct TimeStats {
     /// Their sum.
     pub total_ns: u64,
+    /// The shortest, or 0.
+    pub min_ns: u64,
     /// The longest.
     pub max_ns: u64,
     /// Their distribution in nanoseconds, to two significant digits.
@@ -72,12 +102,15 @@ impl LockStats {
 impl SideStats {
     fn new(side: Side, counters: Option<&Counters>) -> Self {
         let sites = counters.map_or_else(Vec::new, |counters| sites(side, counters));
+        let sum = |of: fn(&SiteStats) -> u64| sites.iter().map(of).sum();
         Self {
-            acquisitions: sites.iter().map(|site| site.acquisitions).sum(),
-            contentions: sites.iter().map(|site| site.contentions).sum(),
+            acquisitions: sum(|site| site.acquisitions),
+            contentions: sum(|site| site.contentions),
+            acq_bounces: sum(|site| site.acq_bounces),
+            con_bounces: sum(|site| site.con_bounces),
+            wait: TimeStats::new(side, counters, sites.iter().map(|site| site.wait), |times| &times.wait),
+            hold: TimeStats::new(side, counters, sites.iter().map(|site| site.hold), |times| &times.hold),
             sites,
-            wait: TimeStats::new(side, counters, |times| &times.wait),
-            hold: TimeStats::new(side, counters, |times| &times.hold),
         }
     }
 }
@@ -89,39 +122,93 @@ fn sites(side: Side, counters: &Counters) -> Vec<SiteStats> {
     });
     let mut by_name = BTreeMap::new();
     for (number, site) in named {
-        for cells in counters.shards().map(|shard| shard.numbered(side, number)) {
-            let acquisitions = cells.acquisitions.load(Ordering::Relaxed);
-            let contentions = cells.contentions.load(Ordering::Relaxed);
-            if acquisitions + contentions > 0 {
-                let entry =
-                    by_name.entry(site.name()).or_insert(SiteStats { site, acquisitions: 0, contentions: 0 });
-                entry.acquisitions += acquisitions;
-                entry.contentions += contentions;
+        for shard in counters.shards() {
+            let counted = SiteStats::of(site, shard, shard.numbered(side, number));
+            if counted.acquisitions + counted.contentions + counted.contended_by > 0 {
+                let sum = by_name.entry(site.name()).or_insert_with(|| SiteStats::none(site));
+                sum.add(&counted);
             }
         }
     }
     by_name.into_values().collect()
 }
 
-impl TimeStats {
-    fn new(side: Side, counters: Option<&Counters>, which: fn(&SideTimes) -> &Durations) -> Self {
-        let mut stats = Self { total_ns: 0, max_ns: 0, histogram: histogram() };
-        for shard in counters.into_iter().flat_map(Counters::shards) {
-            if let Some(times) = shard.times(side) {
-                stats.add(which(times), |ticks| shard.ns(ticks));
-            }
-        }
-        stats
+impl SiteStats {
+    fn none(site: Site) -> Self {
+        let (acquisitions, contentions, acq_bounces, con_bounces, contended_by) = (0, 0, 0, 0, 0);
+        let (wait, hold) = (Spent::default(), Spent::default());
+        Self { site, acquisitions, contentions, acq_bounces, con_bounces, contended_by, wait, hold }
     }
 
-    fn add(&mut self, durations: &Durations, ns: impl Fn(u64) -> u64) {
-        let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
-        self.total_ns += ns(load(&durations.total));
-        self.max_ns = self.max_ns.max(ns(load(&durations.max)));
-        for (bucket, count) in durations.buckets.iter().map(load).enumerate().filter(|(_, n)| *n > 0) {
-            self.histogram.saturating_record_n(ns(bucket_middle(bucket)), count);
+    fn of(site: Site, shard: &Shard, cells: &SiteCells) -> Self {
+        Self {
+            site,
+            acquisitions: load(&cells.acquisitions),
+            contentions: load(&cells.contentions),
+            acq_bounces: load(&cells.acq_bounces),
+            con_bounces: load(&cells.con_bounces),
+            contended_by: load(&cells.contended_by),
+            wait: Spent::of(shard, &cells.wait),
+            hold: Spent::of(shard, &cells.hold),
         }
     }
+
+    fn add(&mut self, other: &Self) {
+        self.acquisitions += other.acquisitions;
+        self.contentions += other.contentions;
+        self.acq_bounces += other.acq_bounces;
+        self.con_bounces += other.con_bounces;
+        self.contended_by += other.contended_by;
+        self.wait = self.wait.with(other.wait);
+        self.hold = self.hold.with(other.hold);
+    }
+}
+
+impl Spent {
+    fn of(shard: &Shard, spent: &Cells) -> Self {
+        match load(&spent.not_min) {
+            0 => Self::default(),
+            not_min => Self {
+                total_ns: shard.ns(load(&spent.total)),
+                min_ns: shard.ns(!not_min),
+                max_ns: shard.ns(load(&spent.max)),
+            },
+        }
+    }
+
+    /// Both together. A minimum of 0 is none; the clock is too coarse for a duration of less than one nanosecond.
+    fn with(self, other: Self) -> Self {
+        let mins = [self.min_ns, other.min_ns].into_iter().filter(|ns| *ns > 0);
+        Self {
+            total_ns: self.total_ns + other.total_ns,
+            min_ns: mins.min().unwrap_or(0),
+            max_ns: self.max_ns.max(other.max_ns),
+        }
+    }
+}
+
+impl TimeStats {
+    fn new(
+        side: Side,
+        counters: Option<&Counters>,
+        sites: impl Iterator<Item = Spent>,
+        which: fn(&SideTimes) -> &Buckets,
+    ) -> Self {
+        let Spent { total_ns, min_ns, max_ns } = sites.fold(Spent::default(), Spent::with);
+        let mut histogram = histogram();
+        for shard in counters.into_iter().flat_map(Counters::shards) {
+            let Some(times) = shard.times(side) else { continue };
+            let counts = which(times).0.iter().map(load).enumerate();
+            for (bucket, count) in counts.filter(|(_, count)| *count > 0) {
+                histogram.saturating_record_n(shard.ns(bucket_middle(bucket)), count);
+            }
+        }
+        Self { total_ns, min_ns, max_ns, histogram }
+    }
+}
+
+fn load(cell: &AtomicU64) -> u64 {
+    cell.load(Ordering::Relaxed)
 }
 
 /// From 1 ns to an hour; shorter and longer durations count as these.

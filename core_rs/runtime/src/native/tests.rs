@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
 
 use super::counters::{bucket, bucket_middle};
 use super::*;
@@ -194,7 +195,7 @@ fn hold_times_are_one_for_each_acquisition_and_consistent() {
         drop(Native::write(&lock, site!("short")));
     }
     let held = Native::write(&lock, site!("long"));
-    thread::sleep(std::time::Duration::from_millis(2));
+    thread::sleep(Duration::from_millis(2));
     drop(held);
     let hold = Native::stats(&lock).write.hold;
     assert_eq!(hold.histogram.len(), 101);
@@ -202,6 +203,182 @@ fn hold_times_are_one_for_each_acquisition_and_consistent() {
     let longest = hold.histogram.max() as f64;
     assert!((longest / hold.max_ns as f64 - 1.0).abs() < 0.03, "{longest} ns against {} ns", hold.max_ns);
     assert_eq!(Native::stats(&lock).read.hold.histogram.len(), 0);
+}
+
+#[test]
+fn times_are_kept_by_site_and_the_sides_are_their_sums() {
+    let lock = Native::<Times>::new_rwlock("lock");
+    for _ in 0..50 {
+        drop(Native::read(&lock, site!("short")));
+    }
+    for milliseconds in [3, 1, 2] {
+        let held = Native::read(&lock, site!("long"));
+        thread::sleep(Duration::from_millis(milliseconds));
+        drop(held);
+    }
+    let read = Native::stats(&lock).read;
+    let [long, short] = &read.sites[..] else { panic!("two sites took it: {:?}", read.sites) };
+    assert_eq!((long.site.name(), short.site.name()), ("long", "short"));
+    assert!((980_000..long.hold.max_ns).contains(&long.hold.min_ns), "{long:?}");
+    assert!(long.hold.max_ns >= 2_900_000 && long.hold.total_ns >= 5_800_000, "{long:?}");
+    assert!(short.hold.min_ns <= short.hold.max_ns && short.hold.min_ns < long.hold.min_ns, "{short:?}");
+    assert_eq!(read.hold.total_ns, long.hold.total_ns + short.hold.total_ns);
+    assert_eq!((read.hold.min_ns, read.hold.max_ns), (short.hold.min_ns, long.hold.max_ns));
+    assert_eq!((long.wait, read.wait.min_ns), (Spent::default(), 0), "nobody waited");
+}
+
+#[test]
+fn a_wait_is_timed_at_the_site_that_waits_and_is_with_the_site_that_holds() {
+    let lock = Native::<Times>::new_rwlock("lock");
+    let held = Native::write(&lock, site!("holder"));
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| drop(Native::read(&lock, site!("waiter"))));
+        wait_for(|| Native::stats(&lock).read.contentions == 1);
+        thread::sleep(Duration::from_millis(2));
+        drop(held);
+        join(waiter);
+    });
+    let LockStats { read, write, .. } = Native::stats(&lock);
+    assert!(read.sites[0].wait.min_ns >= 1_900_000, "{read:?}");
+    assert_eq!(read.sites[0].wait.min_ns, read.wait.max_ns);
+    assert_eq!((read.sites[0].contended_by, write.sites[0].contended_by), (0, 1));
+    assert_eq!(write.sites[0].wait, Spent::default());
+}
+
+#[test]
+fn a_bounce_is_an_acquisition_or_a_contention_after_another_thread() {
+    let lock = Native::<Counts>::new_rwlock("lock");
+    for _ in 0..10 {
+        drop(Native::write(&lock, site!("again"))); // who made it had it last
+    }
+    let turn = Barrier::new(2);
+    on_threads(2, |thread| {
+        for round in 0..6 {
+            if round % 2 == thread {
+                drop(Native::read(&lock, site!("in turn")));
+                drop(Native::read(&lock, site!("and once more")));
+            }
+            turn.wait();
+        }
+    });
+    let LockStats { read, write, .. } = Native::stats(&lock);
+    assert_eq!((write.acq_bounces, write.con_bounces), (0, 0));
+    let bounces: Vec<_> = read.sites.iter().map(|at| (at.site.name(), at.acq_bounces)).collect();
+    assert_eq!(bounces, [("and once more", 0), ("in turn", 6)]);
+    assert_eq!((read.acq_bounces, read.con_bounces), (6, 0));
+
+    let held = Native::write(&lock, site!("holder"));
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| drop(Native::write(&lock, site!("waiter"))));
+        wait_for(|| Native::stats(&lock).write.contentions == 1);
+        drop(held);
+        join(waiter);
+    });
+    let write = Native::stats(&lock).write;
+    assert_eq!((write.acq_bounces, write.con_bounces), (2, 1)); // after the readers, and after the holder
+}
+
+#[test]
+fn a_plain_lock_is_counted_and_timed_by_site_too() {
+    let lock = Native::<Times>::new_lock("slots_lock", LockClass::Mutex);
+    drop(Native::<Times>::lock(&lock, site!("short")));
+    let held = Native::<Times>::lock(&lock, site!("long"));
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| drop(Native::<Times>::lock(&lock, site!("waiter"))));
+        wait_for(|| Native::<Times>::lock_stats(&lock).write.contentions == 1);
+        thread::sleep(Duration::from_millis(1));
+        drop(held);
+        join(waiter);
+    });
+    let LockStats { read, write, .. } = Native::<Times>::lock_stats(&lock);
+    let names: Vec<_> = write.sites.iter().map(|at| at.site.name()).collect();
+    assert_eq!((names, read.acquisitions), (vec!["long", "short", "waiter"], 0));
+    let [long, _, waiter] = &write.sites[..] else { unreachable!() };
+    assert!(long.hold.min_ns >= 980_000 && waiter.wait.min_ns >= 980_000, "{write:?}");
+    assert_eq!((long.contended_by, waiter.con_bounces, waiter.acq_bounces), (1, 1, 1));
+}
+
+#[test]
+fn a_stretch_ends_where_another_task_may_run() {
+    type Threads = Native<Times>;
+    let pause = || thread::sleep(Duration::from_millis(20));
+    let longest = |between: &dyn Fn()| {
+        let two = || {
+            pause();
+            between();
+            pause();
+        };
+        Threads::longest_stretch(two).1.expect("times are recorded")
+    };
+    let rwlock = Threads::new_rwlock("mmu_lock");
+    let mutex = Threads::new_lock("slots_lock", LockClass::Mutex);
+    let spin = Threads::new_lock("gfn_list_lock", LockClass::Spin);
+    let srcu = Threads::new_srcu("srcu");
+    let whole = longest(&|| drop(Threads::write(&rwlock, site!("write"))));
+    assert!(whole >= 39_000_000, "a rwlock spins: {whole}");
+    let whole = longest(&|| drop(Threads::lock(&spin, site!("spin"))));
+    assert!(whole >= 39_000_000, "a spinlock spins: {whole}");
+
+    // Every half ends in a nap, so what is sure of a half is that the rest of the whole is not in it.
+    let halves = |between: &dyn Fn()| {
+        let start = std::time::Instant::now();
+        let longest = longest(between);
+        let whole = start.elapsed().as_nanos() as u64;
+        assert!(longest >= 19_000_000 && longest + 19_000_000 <= whole, "{longest} of {whole}");
+    };
+    halves(&|| Threads::cond_resched(site!("between")));
+    halves(&|| Threads::might_sleep(site!("between")));
+    halves(&|| drop(Threads::lock(&mutex, site!("mutex"))));
+    halves(&|| Threads::synchronize_srcu(&srcu, site!("synchronize")));
+    halves(&|| Threads::synchronize_rcu(site!("synchronize")));
+    halves(&|| {
+        let mut guard = Threads::write(&rwlock, site!("write"));
+        assert!(!Threads::cond_resched_write(&mut guard, site!("break")));
+    });
+}
+
+#[test]
+fn a_stretch_inside_another_counts_for_both() {
+    let nap = || thread::sleep(Duration::from_millis(2));
+    let ((inner, outer_goes_on), outer) = Native::<Times>::longest_stretch(|| {
+        let ((), inner) = Native::<Times>::longest_stretch(nap);
+        Native::<Times>::cond_resched(site!("between"));
+        (inner, true)
+    });
+    assert!(outer_goes_on && inner >= Some(1_900_000) && outer >= inner, "{inner:?} in {outer:?}");
+    Native::<Times>::cond_resched(site!("outside")); // nothing is measured: nothing to mark
+    assert_eq!(Native::<Counts>::longest_stretch(|| 7), (7, None));
+}
+
+#[test]
+fn a_delay_makes_holders_of_its_site_slower_and_no_others() {
+    let rwlock = Native::<Times>::new_rwlock("lock");
+    let lock = Native::<Counts>::new_lock("lock", LockClass::Spin);
+    let (delayed, other) = (site!("delayed"), site!("not delayed"));
+    drop(Native::write(&rwlock, other));
+    drop(Native::write(&rwlock, delayed)); // numbered before the delay is set
+    let took = |site: Site| {
+        let start = std::time::Instant::now();
+        drop(Native::<Counts>::lock(&lock, site));
+        start.elapsed().as_micros()
+    };
+    let delay = Delay::at("delayed", 300_000);
+    let longer = Delay::at("delayed", 600_000);
+    assert!(took(delayed) >= 600);
+    drop(longer);
+    let same_name = site!("delayed");
+    assert!(took(same_name) >= 300, "a site that is first used now is delayed, too");
+    drop(Native::write(&rwlock, delayed));
+    drop(Native::read(&rwlock, delayed));
+    assert_eq!((delayed.delay(), same_name.delay(), other.delay()), (300_000, 300_000, 0));
+    drop(delay);
+    assert_eq!([delayed, same_name].map(|site| (site.delay(), site.tag() == site.number())), [(0, true); 2]);
+
+    let LockStats { read, write, .. } = Native::stats(&rwlock);
+    let of = |side: &SideStats| side.sites.iter().find(|at| at.site.name() == "delayed").unwrap().hold;
+    assert!(of(&read).min_ns >= 290_000 && of(&write).max_ns >= 290_000, "{read:?} {write:?}");
+    let counted = Native::<Counts>::lock_stats(&lock).write.sites;
+    assert_eq!((counted.len(), counted[0].acquisitions), (1, 2), "one name is one entry");
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! Runs one execution: a coroutine for each thread, a policy that says who goes next.
 //!
 //! Guarantee: at most one thread runs at a time, all on the caller's, and control changes hands only
-//! at actions. Whatever the outcome, all coroutines have ended when [`run`] returns: those that were
-//! cut short were unwound, so what they owned was dropped.
+//! at actions. Whatever the outcome, all threads have ended when [`run`] returns: those that were
+//! cut short were unwound, so what they owned was dropped. Their coroutines wait for the next run's.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -107,44 +107,72 @@ pub fn run(threads: Vec<NamedThread>, policy: &mut dyn Policy) -> Execution {
 /// # Panics
 /// When called inside a run.
 pub fn run_into(threads: Vec<NamedThread>, policy: &mut dyn Policy, execution: &mut Execution) {
-    let mut driver = Driver::enter(policy);
-    let outcome = driver.start(threads).unwrap_or_else(|| driver.drive());
-    if outcome == Outcome::Finished {
-        driver.end_worker();
-    }
-    driver.unwind();
-    driver.run.model.borrow_mut().end(outcome, execution);
+    run_again(threads, policy, execution, 0);
 }
 
-/// A run as its threads reach it.
+/// [`run_into`] an execution of the same threads, whose first `shared` actions are taken again, as they are known:
+/// the policy is asked from there on. Where the threads are about to do something else, they are not the same, and the
+/// execution is abandoned, with fewer actions than that.
+///
+/// ```
+/// use runtime::scheduled::{Execution, Replay, Scheduled, run_again, run_into};
+/// use runtime::{Access, Runtime, Word, site};
+///
+/// let threads = || {
+///     let word = std::rc::Rc::new(Word::new(0));
+///     ["T1", "T2"].map(|name| {
+///         let word = word.clone();
+///         let work = move || Scheduled::store(&word, 1, Access::Marked, site!("set"));
+///         (String::from(name), Box::new(work) as Box<dyn FnOnce()>)
+///     })
+/// };
+/// let mut execution = Execution::default();
+/// run_into(threads().into(), &mut Replay(vec![1, 0]), &mut execution);
+/// let first = execution.clone();
+/// run_again(threads().into(), &mut Replay(vec![]), &mut execution, 1);
+/// assert_eq!(execution, first);
+/// ```
+///
+/// # Panics
+/// When called inside a run.
+pub fn run_again(
+    threads: Vec<NamedThread>,
+    policy: &mut dyn Policy,
+    execution: &mut Execution,
+    shared: usize,
+) {
+    let driver = Driver::enter(policy);
+    driver.start(threads, execution, shared);
+    match driver.drive() {
+        Ended::So(outcome) => driver.run.model.borrow_mut().end(outcome, execution),
+        Ended::Raised(panic) => {
+            drop(driver);
+            resume_unwind(panic)
+        }
+    }
+}
+
+/// A run as its threads reach it; kept from one to the next for what it has room for.
 struct Run {
     model: RefCell<Model>,
-    /// Of the coroutine that is running; null while none is, and while the run is muted.
-    yielder: Cell<*const Yielder<(), ()>>,
-    /// Who decides; null while the threads are brought to their first actions, so that none goes beyond.
+    /// Whether actions are to be scheduled: threads are running, and are not muted.
+    scheduling: Cell<bool>,
+    /// Who decides; only while a run is under way.
     policy: Cell<Option<NonNull<dyn Policy>>>,
-    next: RefCell<Next>,
+    /// Whose turn it is; nobody's when the run is to end.
+    turn: Cell<Option<usize>>,
+    ended: Cell<Option<Ended>>,
     /// Whether the policy is deciding: a panic then is its own.
     deciding: Cell<bool>,
+    /// By thread.
+    coroutines: RefCell<Vec<Rc<Running>>>,
 }
 
-/// What is to be done when no thread runs.
-enum Next {
-    /// To decide.
-    Decide,
-    /// To let a thread go on, whose next action was taken.
-    Resume(usize),
-    /// To start the thread that runs what is handed to `call_rcu`.
-    StartWorker,
-    /// To end.
-    End(Outcome),
-}
-
-/// What a run needs room for, kept from one to the next.
-struct Room {
-    run: Rc<Run>,
-    coroutines: Vec<Running>,
-    stacks: Vec<DefaultStack>,
+/// How a run ended.
+enum Ended {
+    So(Outcome),
+    /// With a panic that is the caller's, not the threads'.
+    Raised(Box<dyn Any + Send>),
 }
 
 thread_local! {
@@ -152,7 +180,7 @@ thread_local! {
     static RUN: Cell<*const Run> = const { Cell::new(ptr::null()) };
     /// What the set-up made, until a run begins.
     static SET_UP: RefCell<Objects> = RefCell::new(Objects::default());
-    static ROOM: Cell<Option<Room>> = const { Cell::new(None) };
+    static ROOM: Rc<Run> = Rc::new(Run::new());
 }
 
 /// Enough for the panic machinery below the deepest walk.
@@ -168,10 +196,16 @@ fn current<'a>() -> Option<&'a Run> {
     unsafe { RUN.get().as_ref() }
 }
 
+/// The run that is under way, if the caller is a thread of it whose actions are to be scheduled.
+#[inline]
+pub(super) fn scheduling<'a>() -> Option<Scheduling<'a>> {
+    current().filter(|run| run.scheduling.get()).map(Scheduling)
+}
+
 /// Whether the caller is a thread of a run, and its actions are to be scheduled.
 #[inline]
 pub(super) fn scheduled() -> bool {
-    current().is_some_and(|run| !run.yielder.get().is_null())
+    scheduling().is_some()
 }
 
 /// Whether a run is under way on this thread, muted or not.
@@ -179,15 +213,9 @@ pub(super) fn in_a_run() -> bool {
     !RUN.get().is_null()
 }
 
-/// The state of the run that is under way.
-#[inline]
-pub(super) fn model<T>(f: impl FnOnce(&mut Model) -> T) -> T {
-    f(&mut current().expect("a run is under way").model.borrow_mut())
-}
-
 /// The thread that runs, and how many actions have been taken; none outside a run, and while one is muted.
 pub(super) fn position() -> Option<(usize, usize)> {
-    scheduled().then(|| model(|model| (model.running, model.taken.len())))
+    scheduling().map(|run| run.model(|model| (model.running, model.taken.len())))
 }
 
 /// The registry of what exists before a run.
@@ -195,247 +223,387 @@ pub(super) fn set_up<T>(f: impl FnOnce(&mut Objects) -> T) -> T {
     SET_UP.with_borrow_mut(f)
 }
 
-/// Offers an action of the running thread to the scheduler, and returns when it has been taken.
-///
-/// `prepare` says what the action's target is, and what is known of its effect, at this moment. A thread that is
-/// unwinding takes its actions at once: other threads must not run inside its panic.
-#[inline(always)]
-pub(super) fn act(kind: Kind, site: Site, prepare: impl FnOnce(&mut Model) -> (Option<Target>, Effect)) {
-    let run = current().expect("a run is under way");
-    {
-        let model = &mut *run.model.borrow_mut();
-        let (target, effect) = prepare(model);
-        if std::thread::panicking() {
-            model.apply(Action { thread: model.running, kind, target, site, effect });
-            return;
-        }
-        model.offer(kind, target, effect, site);
-        if goes_on(run, model) {
-            return;
-        }
+/// A run, as a thread of it acts in it.
+#[derive(Clone, Copy)]
+pub(super) struct Scheduling<'a>(&'a Run);
+
+impl Scheduling<'_> {
+    /// The state of the run.
+    #[inline(always)]
+    pub(super) fn model<T>(self, f: impl FnOnce(&mut Model) -> T) -> T {
+        f(&mut self.0.model.borrow_mut())
     }
-    suspend(run);
+
+    /// Offers an action of the running thread to the scheduler, and carries it out when it has been taken.
+    ///
+    /// `prepare` says what the action's target is, and what is known of its effect, at this moment; `carry_out` does
+    /// the rest when its turn has come. A thread that is unwinding takes its actions at once: other threads must not
+    /// run inside its panic.
+    #[inline(always)]
+    pub(super) fn act<T>(
+        self,
+        kind: Kind,
+        site: Site,
+        prepare: impl FnOnce(&mut Model) -> (Option<Target>, Effect),
+        carry_out: impl FnOnce(&mut Model) -> T,
+    ) -> T {
+        let thread = {
+            let model = &mut *self.0.model.borrow_mut();
+            let (target, effect) = prepare(model);
+            let thread = model.running;
+            let action = Action { thread, kind, target, site, effect };
+            if model.goes_on_as_known(&action) || std::thread::panicking() {
+                model.take_own(action, false);
+                return carry_out(model);
+            }
+            model.offer(action);
+            // The decision is made here, and not where coroutines are resumed: when the same thread goes on,
+            // nothing need be switched.
+            match self.0.decide(model) {
+                Next::Take(choice) if model.is_of_running(choice) => {
+                    model.take_own(action, true);
+                    return carry_out(model);
+                }
+                next => self.0.turn_to(model, next),
+            }
+            thread
+        };
+        self.0.give_way(Some(thread));
+        carry_out(&mut self.0.model.borrow_mut())
+    }
 }
 
-/// Decides who goes next; answers whether it is the running thread. The decision is made here and not where the
-/// coroutines are resumed: most often the same thread goes on, and nothing need be switched.
-fn goes_on(run: &Run, model: &mut Model) -> bool {
-    let Some(policy) = run.policy.get() else { return false };
-    let running = model.running;
-    match decide(run, model, policy) {
-        Next::Resume(thread) if thread == running => true,
-        next => {
-            *run.next.borrow_mut() = next;
-            false
-        }
-    }
+/// What comes next.
+#[derive(Clone, Copy)]
+enum Next {
+    /// The next action of a thread that can go on, by its number among those.
+    Take(usize),
+    /// A thread comes to its first action.
+    Start(usize),
+    /// Nothing.
+    End,
 }
 
-/// Who goes next.
-#[allow(unsafe_code)]
-#[inline]
-fn decide(run: &Run, model: &mut Model, mut policy: NonNull<dyn Policy>) -> Next {
-    if model.has_work() && model.worker().is_none() {
-        return Next::StartWorker;
+impl Run {
+    fn new() -> Self {
+        Self {
+            model: RefCell::new(Model::default()),
+            scheduling: Cell::new(false),
+            policy: Cell::new(None),
+            turn: Cell::new(None),
+            ended: Cell::new(None),
+            deciding: Cell::new(false),
+            coroutines: RefCell::new(Vec::new()),
+        }
     }
-    model.find_enabled();
-    let (enabled, taken) = model.enabled();
-    if enabled.is_empty() {
-        return Next::End(model.settled());
+
+    /// Decides what comes next.
+    #[allow(unsafe_code)]
+    #[inline]
+    fn decide(&self, model: &mut Model) -> Next {
+        if model.follows() {
+            return self.follow(model);
+        }
+        if model.changed
+            && let Some(next) = self.attend(model)
+        {
+            return next;
+        }
+        let (enabled, taken) = model.enabled();
+        let Some(mut policy) = self.policy.get().filter(|_| !enabled.is_empty()) else {
+            return self.end(model.settled());
+        };
+        self.deciding.set(true);
+        // SAFETY: the pointer is made from the exclusive borrow that `run_into` holds while the run is under way, and
+        // is used here only, which a policy cannot reach: a run inside a run panics, and actions need the model,
+        // which is borrowed now.
+        let choice = unsafe { policy.as_mut() }.choose(enabled, taken);
+        self.deciding.set(false);
+        let Some(choice) = choice else { return self.end(Outcome::Abandoned) };
+        assert!(choice < model.enabled().0.len(), "the policy chose number {choice}, and there are fewer");
+        Next::Take(choice)
     }
-    run.deciding.set(true);
-    // SAFETY: the pointer is made from the exclusive borrow that `run_into` holds while the run is under way, and
-    // is used here only, which a policy cannot reach: a run inside a run panics, and actions need the model,
-    // which is borrowed now.
-    let choice = unsafe { policy.as_mut() }.choose(enabled, taken);
-    run.deciding.set(false);
-    let Some(choice) = choice else { return Next::End(Outcome::Abandoned) };
-    Next::Resume(model.take(choice))
+
+    /// Sees to threads that are to be started, and finds out who can go on.
+    fn attend(&self, model: &mut Model) -> Option<Next> {
+        if model.has_work() && model.worker().is_none() {
+            model.all_started(); // who waits now waits before the worker does
+            let thread = model.threads.len();
+            model.threads.push(Thread { name: String::from("rcu"), runs_work: true, ..Thread::default() });
+            self.prepare(thread, Box::new(run_work));
+        }
+        if let Some(thread) = model.start_next() {
+            return Some(Next::Start(thread));
+        }
+        model.all_started();
+        // What is known was not looked for while threads were to be started.
+        model.follows().then(|| self.follow(model))
+    }
+
+    /// Takes what is known to come next.
+    fn follow(&self, model: &Model) -> Next {
+        model.known_next().map_or_else(|| self.end(Outcome::Abandoned), Next::Take)
+    }
+
+    #[inline(never)]
+    fn end(&self, outcome: Outcome) -> Next {
+        self.ended.set(Some(Ended::So(outcome)));
+        Next::End
+    }
+
+    /// Makes it the turn of whose it is.
+    #[inline]
+    fn turn_to(&self, model: &mut Model, next: Next) {
+        self.turn.set(match next {
+            Next::Take(choice) => Some(model.take(choice)),
+            Next::Start(thread) => Some(thread),
+            Next::End => None,
+        });
+    }
+
+    /// Lets others go on until the turn of `me` comes: a thread's, or nobody's.
+    ///
+    /// A coroutine resumes the next by itself and is below it then, until that gives way again: so there is one
+    /// switch from one thread to another most often, not two by way of the driver. Whose turn it is and who is
+    /// below others gets it when those have given way one after the other.
+    #[inline(never)]
+    fn give_way(&self, me: Option<usize>) {
+        loop {
+            let turn = self.turn.get();
+            if turn == me {
+                return;
+            }
+            let next = turn.map(|thread| self.coroutine(thread)).filter(|next| !next.below.get());
+            match (next, me) {
+                (Some(next), _) => {
+                    if !next.resume() {
+                        self.over(next);
+                    }
+                }
+                (None, Some(me)) => {
+                    self.suspend(me);
+                    if !self.scheduling.get() {
+                        resume_unwind(Box::new(Abandoned));
+                    }
+                }
+                (None, None) => unreachable!("nobody is below the driver"),
+            }
+        }
+    }
+
+    /// The running thread has ended; or it has panicked, or the policy in its place.
+    fn over(&self, coroutine: &Running) {
+        let model = &mut *self.model.borrow_mut();
+        model.ended();
+        let next = match coroutine.panic.take() {
+            None => self.decide(model),
+            Some(panic) if self.deciding.get() => {
+                self.ended.set(Some(Ended::Raised(panic)));
+                Next::End
+            }
+            Some(panic) => {
+                self.end(Outcome::Panicked { thread: model.running, message: message(panic.as_ref()) })
+            }
+        };
+        self.turn_to(model, next);
+    }
+
+    /// Gives control back to who resumed this thread's coroutine, until that is resumed again.
+    #[allow(unsafe_code)]
+    #[inline]
+    fn suspend(&self, thread: usize) {
+        // SAFETY: the coroutine sets the pointer before it runs the thread, which calls this; the yielder is on the
+        // stack of the coroutine that runs this, which cannot go before this function returns or unwinds.
+        let yielder = unsafe { &*self.coroutine(thread).yielder.get() };
+        yielder.suspend(true);
+    }
+
+    /// The coroutine of a thread.
+    #[allow(unsafe_code)]
+    #[inline]
+    fn coroutine(&self, thread: usize) -> &Running {
+        let running = Rc::as_ptr(&self.coroutines.borrow()[thread]);
+        // SAFETY: what is in the list is dropped with it, which this is borrowed from: it only ever grows.
+        unsafe { &*running }
+    }
+
+    /// A coroutine that does `work` when it is resumed.
+    fn prepare(&self, thread: usize, work: Box<dyn FnOnce()>) {
+        let mut coroutines = self.coroutines.borrow_mut();
+        if coroutines.len() == thread {
+            coroutines.push(Running::new());
+        }
+        coroutines[thread].work.set(Some(work));
+    }
 }
 
 /// Carries out the running thread's actions inside `look` at once, unrecorded.
 pub(super) fn muted<T>(look: impl FnOnce() -> T) -> T {
     /// Ends the silence, also when `look` panics.
-    struct Restore<'a>(&'a Run, *const Yielder<(), ()>);
+    struct Restore<'a>(&'a Run, bool);
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
-            self.0.yielder.set(self.1);
+            self.0.scheduling.set(self.1);
         }
     }
-    let _restore = current().map(|run| Restore(run, run.yielder.replace(ptr::null())));
+    let _restore = current().map(|run| Restore(run, run.scheduling.replace(false)));
     look()
 }
 
-#[allow(unsafe_code)]
-#[inline]
-fn suspend(run: &Run) {
-    // SAFETY: `resume` sets the pointer to the yielder of the coroutine that it resumes, and resets
-    // it when control comes back; so it is the yielder of the coroutine that runs this, whose stack,
-    // where the yielder is, cannot go before this function returns or unwinds.
-    let yielder = unsafe { &*run.yielder.get() };
-    yielder.suspend(());
+/// What a thread is unwound with when its run is over before it is.
+struct Abandoned;
+
+/// A coroutine, which does one thread's work after the other's. It yields whether there is more to be done.
+struct Running {
+    coroutine: UnsafeCell<Coroutine<(), bool, ()>>,
+    /// Whether it runs, or is below one that does.
+    below: Cell<bool>,
+    /// Null until it has been resumed once.
+    yielder: Cell<*const Yielder<(), bool>>,
+    /// What is to be done; nothing once that has begun.
+    work: Cell<Option<Box<dyn FnOnce()>>>,
+    /// Whether work has begun that is not over.
+    busy: Cell<bool>,
+    /// What the work has ended with, if it was that.
+    panic: Cell<Option<Box<dyn Any + Send>>>,
+}
+
+impl Running {
+    fn new() -> Rc<Self> {
+        let stack = DefaultStack::new(STACK_BYTES).expect("memory for a coroutine's stack");
+        Rc::new_cyclic(|this: &Weak<Self>| {
+            let this = this.clone();
+            let body = move |yielder: &Yielder<(), bool>, ()| {
+                // Whoever resumes it holds a share, but who drops it.
+                while let Some(this) = this.upgrade() {
+                    this.yielder.set(ptr::from_ref(yielder));
+                    if let Some(work) = this.work.take() {
+                        this.busy.set(true);
+                        this.panic.set(catch_unwind(AssertUnwindSafe(work)).err());
+                        this.busy.set(false);
+                    }
+                    drop(this);
+                    yielder.suspend(false);
+                }
+            };
+            Self {
+                coroutine: UnsafeCell::new(Coroutine::with_stack(stack, body)),
+                below: Cell::new(false),
+                yielder: Cell::new(ptr::null()),
+                work: Cell::new(None),
+                busy: Cell::new(false),
+                panic: Cell::new(None),
+            }
+        })
+    }
+
+    /// Lets it go on until it yields; answers whether there is more to be done.
+    #[allow(unsafe_code)]
+    #[inline]
+    fn resume(&self) -> bool {
+        assert!(!self.below.replace(true), "a coroutine cannot be resumed by itself");
+        // SAFETY: this is the only place where the coroutine is borrowed before it is dropped, and `below` says whether
+        // it is. It never unwinds to here, since its body catches what the work panics with.
+        let result = unsafe { &mut *self.coroutine.get() }.resume(());
+        self.below.set(false);
+        matches!(result, CoroutineResult::Yield(true))
+    }
+
+    /// Ends what is under way, so that other work can be done.
+    fn clean(&self) {
+        if self.busy.get() {
+            self.resume();
+            self.panic.take();
+        }
+        self.work.take();
+    }
+}
+
+impl Drop for Running {
+    /// Lets the coroutine return, which nobody has a share of any more: unwinding it would take longer.
+    fn drop(&mut self) {
+        self.resume();
+    }
 }
 
 /// The coroutines of a run; dropping it ends the run.
 struct Driver {
     run: Rc<Run>,
-    coroutines: Vec<Running>,
-    stacks: Vec<DefaultStack>,
-    policy: NonNull<dyn Policy>,
-}
-
-struct Running {
-    coroutine: Coroutine<(), (), ()>,
-    /// Null until it has been resumed once.
-    yielder: *const Yielder<(), ()>,
 }
 
 impl Driver {
     #[allow(unsafe_code)]
     fn enter(policy: &mut dyn Policy) -> Self {
         assert!(!in_a_run(), "scheduled::run is called inside a run: one thread's run is one at a time");
-        let room = ROOM.take().unwrap_or_else(Room::new);
-        room.run.next.replace(Next::Decide);
-        room.run.deciding.set(false);
-        RUN.set(Rc::as_ptr(&room.run));
+        let run = ROOM.with(Rc::clone);
         let policy = NonNull::from(policy);
-        // SAFETY: only the lifetime changes; the pointer is kept by this driver and its run, and not used after
-        // the driver is dropped, which is before the borrow ends.
+        // SAFETY: only the lifetime changes; the pointer is kept by the run, and not used after the driver is
+        // dropped, which is before the borrow ends.
         let policy = unsafe { std::mem::transmute::<NonNull<dyn Policy + '_>, NonNull<dyn Policy>>(policy) };
-        let Room { run, coroutines, stacks } = room;
-        Self { run, coroutines, stacks, policy }
+        run.policy.set(Some(policy));
+        run.deciding.set(false);
+        RUN.set(Rc::as_ptr(&run));
+        Self { run }
     }
 
-    /// Runs each thread up to its first action.
-    fn start(&mut self, threads: Vec<NamedThread>) -> Option<Outcome> {
-        let mut work = Vec::with_capacity(threads.len());
-        let names = threads.into_iter().map(|(name, its)| {
-            work.push(its);
+    fn start(&self, threads: Vec<NamedThread>, before: &mut Execution, shared: usize) {
+        let names = threads.into_iter().enumerate().map(|(thread, (name, work))| {
+            self.run.prepare(thread, work);
             name
         });
-        set_up(|objects| self.run.model.borrow_mut().begin(names, objects));
-        work.into_iter().enumerate().find_map(|(thread, work)| {
-            self.spawn(work);
-            self.resume(thread)
-        })
+        set_up(|objects| self.run.model.borrow_mut().begin(names, objects, before, shared));
     }
 
-    fn drive(&mut self) -> Outcome {
-        self.run.policy.set(Some(self.policy));
-        loop {
-            let next = self.run.next.replace(Next::Decide);
-            let ended = match next {
-                Next::Decide => {
-                    let run = &self.run;
-                    let next = decide(run, &mut run.model.borrow_mut(), self.policy);
-                    run.next.replace(next);
-                    None
-                }
-                Next::Resume(thread) => self.resume(thread),
-                Next::StartWorker => self.start_worker(),
-                Next::End(outcome) => Some(outcome),
-            };
-            if let Some(outcome) = ended {
-                return outcome;
-            }
+    /// Lets the threads go on to their end.
+    fn drive(&self) -> Ended {
+        let run = &*self.run;
+        run.scheduling.set(true);
+        {
+            let model = &mut *run.model.borrow_mut();
+            let next = run.decide(model);
+            run.turn_to(model, next);
         }
-    }
-
-    /// Starts the thread that runs what is handed to `call_rcu`.
-    fn start_worker(&mut self) -> Option<Outcome> {
-        let thread = self.coroutines.len();
-        let name = String::from("rcu");
-        let worker = Thread { name, runs_work: true, ..Thread::default() };
-        self.run.model.borrow_mut().threads.push(worker);
-        self.spawn(Box::new(run_work));
-        self.run.policy.set(None);
-        let ended = self.resume(thread);
-        self.run.policy.set(Some(self.policy));
+        run.give_way(None);
+        let ended = run.ended.take().expect("it is nobody's turn");
+        if let Ended::So(Outcome::Finished) = ended {
+            self.end_worker();
+        }
         ended
     }
 
-    /// Lets that thread return when all work is done: unwinding it would take longer.
-    fn end_worker(&mut self) {
-        let worker = {
-            let model = self.run.model.borrow();
-            model.worker().filter(|_| !model.has_work())
-        };
-        if let Some(thread) = worker {
-            self.resume(thread);
-        }
+    /// Lets the thread that runs what is handed to `call_rcu` return: unwinding it would take longer.
+    fn end_worker(&self) {
+        let Some(thread) = self.run.model.borrow().worker() else { return };
+        self.run.turn.set(Some(thread));
+        self.run.coroutine(thread).resume();
     }
 
-    fn spawn(&mut self, work: Box<dyn FnOnce()>) {
-        let stack = self.stacks.pop();
-        let stack =
-            stack.unwrap_or_else(|| DefaultStack::new(STACK_BYTES).expect("memory for a coroutine's stack"));
-        let coroutine = Coroutine::with_stack(stack, |yielder: &Yielder<(), ()>, ()| {
-            if let Some(run) = current() {
-                run.yielder.set(ptr::from_ref(yielder));
-            }
-            work();
-        });
-        self.coroutines.push(Running { coroutine, yielder: ptr::null() });
-    }
-
-    /// Lets a thread go on until another's turn comes, or it ends; answers how it ended the run, if it did.
-    fn resume(&mut self, thread: usize) -> Option<Outcome> {
-        let Self { run, coroutines, .. } = self;
-        let running = &mut coroutines[thread];
-        run.model.borrow_mut().running = thread;
-        run.yielder.set(running.yielder);
-        let result = catch_unwind(AssertUnwindSafe(|| running.coroutine.resume(())));
-        running.yielder = run.yielder.replace(ptr::null());
-        if !matches!(result, Ok(CoroutineResult::Yield(()))) {
-            run.model.borrow_mut().ended(thread);
-        }
-        match result {
-            Ok(CoroutineResult::Yield(()) | CoroutineResult::Return(())) => None,
-            Err(panic) if run.deciding.get() => resume_unwind(panic),
-            Err(panic) => Some(Outcome::Panicked { thread, message: message(panic.as_ref()) }),
-        }
-    }
-
-    /// Ends every coroutine, muted: no action of theirs is scheduled or recorded any more.
-    fn unwind(&mut self) {
-        self.run.policy.set(None);
-        for Running { mut coroutine, .. } in self.coroutines.drain(..) {
-            coroutine.force_unwind();
-            self.stacks.push(coroutine.into_stack());
-        }
+    /// Ends every thread, muted: no action of theirs is scheduled or recorded any more.
+    fn clean(&self) {
+        self.run.scheduling.set(false);
+        let coroutines = self.run.coroutines.borrow().len();
+        (0..coroutines).for_each(|thread| self.run.coroutine(thread).clean());
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.unwind();
+        self.clean();
+        self.run.policy.set(None);
         RUN.set(ptr::null());
         set_up(Objects::clear);
-        let (coroutines, stacks) = (std::mem::take(&mut self.coroutines), std::mem::take(&mut self.stacks));
-        ROOM.set(Some(Room { run: Rc::clone(&self.run), coroutines, stacks }));
-    }
-}
-
-impl Room {
-    fn new() -> Self {
-        let run = Run {
-            model: RefCell::new(Model::default()),
-            yielder: Cell::new(ptr::null()),
-            policy: Cell::new(None),
-            next: RefCell::new(Next::Decide),
-            deciding: Cell::new(false),
-        };
-        Self { run: Rc::new(run), coroutines: Vec::new(), stacks: Vec::new() }
     }
 }
 
 /// The thread that runs what was handed to `call_rcu`.
 fn run_work() {
     loop {
-        act(Kind::RcuWork, site!("rcu:work"), |model| (Some(model.rcu()), Effect::None));
-        let Some((effect, work)) = model(Model::oldest_work) else { return };
+        let Some(run) = scheduling() else { return };
+        let oldest = |model: &mut Model| model.oldest_work();
+        let target = |model: &mut Model| (Some(model.rcu()), Effect::None);
+        let Some((effect, work)) = run.act(Kind::RcuWork, site!("rcu:work"), target, oldest) else { return };
         work();
-        act(Kind::RcuWorkDone, site!("rcu:done"), |model| (Some(model.rcu()), effect));
+        run.act(Kind::RcuWorkDone, site!("rcu:done"), |model| (Some(model.rcu()), effect), |_| ());
     }
 }
 

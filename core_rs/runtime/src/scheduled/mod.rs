@@ -70,11 +70,12 @@ mod policy;
 mod program;
 mod sync;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Access, Inside, LockClass, Object, Runtime, Site, Word};
 
-use execution::{act, in_a_run, model, muted, scheduled, set_up};
+use execution::{in_a_run, muted, scheduling, set_up};
+use model::Model;
 use objects::ObjectKey;
 
 pub(crate) use calls::leave;
@@ -82,7 +83,7 @@ pub(crate) use calls::leave;
 pub use action::{Action, Effect, Kind, ObjectClass, ObjectInfo, Target};
 pub use calls::{Calls, record_calls};
 pub use dependence::{dependent, may_be_co_enabled, page_used, writes};
-pub use execution::{Deadlock, Execution, NamedThread, Outcome, Waiting, run, run_into};
+pub use execution::{Deadlock, Execution, NamedThread, Outcome, Waiting, run, run_again, run_into};
 pub use policy::{Policy, RandomWalk, Replay};
 pub use program::{Instance, Program, Violation};
 pub use sync::{Lock, LockGuard, RcuGuard, ReadGuard, RwLock, Srcu, SrcuGuard, WriteGuard};
@@ -126,49 +127,47 @@ impl Runtime for Scheduled {
     const REUSES_MEMORY: bool = false;
 
     fn load(word: &Word, access: Access, site: Site) -> u64 {
-        before(word, Kind::Load(access), site);
-        let value = word.cell().load(Ordering::Relaxed);
-        did(Effect::Read(value));
-        value
+        on_word(word, Kind::Load(access), site, |cell| {
+            let value = cell.load(Ordering::Relaxed);
+            (value, Effect::Read(value))
+        })
     }
 
     fn store(word: &Word, value: u64, access: Access, site: Site) {
-        before(word, Kind::Store(access), site);
-        let before = word.cell().swap(value, Ordering::Relaxed);
-        did(Effect::Wrote { before, now: value });
+        on_word(word, Kind::Store(access), site, |cell| {
+            let before = cell.load(Ordering::Relaxed);
+            cell.store(value, Ordering::Relaxed);
+            ((), Effect::Wrote { before, now: value })
+        });
     }
 
     fn compare_exchange(word: &Word, current: u64, new: u64, site: Site) -> Result<u64, u64> {
-        before(word, Kind::CompareExchange, site);
-        let result = word.cell().compare_exchange(current, new, Ordering::Relaxed, Ordering::Relaxed);
-        did(match result {
-            Ok(before) => Effect::Wrote { before, now: new },
-            Err(value) => Effect::Read(value),
-        });
-        result
+        on_word(word, Kind::CompareExchange, site, |cell| {
+            let before = cell.load(Ordering::Relaxed);
+            if before != current {
+                return (Err(before), Effect::Read(before));
+            }
+            cell.store(new, Ordering::Relaxed);
+            (Ok(before), Effect::Wrote { before, now: new })
+        })
     }
 
     fn fetch_add(word: &Word, n: u64, site: Site) -> u64 {
-        before(word, Kind::FetchAdd, site);
-        let before = word.cell().fetch_add(n, Ordering::Relaxed);
-        did(Effect::Wrote { before, now: before.wrapping_add(n) });
-        before
+        on_word(word, Kind::FetchAdd, site, |cell| replace(cell, |before| before.wrapping_add(n)))
     }
 
     fn fetch_sub(word: &Word, n: u64, site: Site) -> u64 {
-        before(word, Kind::FetchSub, site);
-        let before = word.cell().fetch_sub(n, Ordering::Relaxed);
-        did(Effect::Wrote { before, now: before.wrapping_sub(n) });
-        before
+        on_word(word, Kind::FetchSub, site, |cell| replace(cell, |before| before.wrapping_sub(n)))
     }
 
     fn await_change(word: &Word, seen: u64, site: Site) {
         let unchanged = word.cell().load(Ordering::Relaxed) == seen;
-        if scheduled() {
-            act(Kind::AwaitChange, site, |model| {
+        if let Some(run) = scheduling() {
+            let awaits = |model: &mut Model| {
                 model.threads[model.running].unchanged = unchanged;
                 (Some(model.objects.of_word(word)), Effect::Seen(seen))
-            });
+            };
+            run.act(Kind::AwaitChange, site, awaits, |_| ());
         } else {
             assert!(
                 !unchanged || in_a_run(),
@@ -179,19 +178,21 @@ impl Runtime for Scheduled {
 
     fn allocated(object: Object<'_>, site: Site) {
         let key = ObjectKey::new(object);
-        if scheduled() {
-            act(Kind::Allocate, site, |model| {
+        if let Some(run) = scheduling() {
+            let appears = |model: &mut Model| {
                 model.threads[model.running].allocates = Some(key);
                 (Some(model.objects.fresh(object)), Effect::None)
-            });
+            };
+            run.act(Kind::Allocate, site, appears, |_| ());
         } else {
             set_up(|objects| objects.allocated(key, None));
         }
     }
 
     fn freed(object: Object<'_>, site: Site) {
-        if scheduled() {
-            act(Kind::Free, site, |model| (Some(model.objects.of_object(object)), Effect::None));
+        if let Some(run) = scheduling() {
+            let target = |model: &mut Model| (Some(model.objects.of_object(object)), Effect::None);
+            run.act(Kind::Free, site, target, |_| ());
         } else {
             set_up(|objects| objects.gone(&ObjectKey::new(object)));
         }
@@ -259,10 +260,11 @@ impl Runtime for Scheduled {
     }
 
     fn violated(rule: &'static str, object: &'static str, site: Site) {
-        if scheduled() {
-            act(Kind::Violated, site, |model| {
+        if let Some(run) = scheduling() {
+            let broken = |model: &mut Model| {
                 (Some(model.objects.single(object, ObjectClass::Word)), Effect::Broken { rule })
-            });
+            };
+            run.act(Kind::Violated, site, broken, |_| ());
         }
     }
 
@@ -283,55 +285,65 @@ impl Runtime for Scheduled {
     }
 
     fn tlb_insert(ipa: u64, size: u64, pa: u64, site: Site) {
-        if scheduled() {
-            translate(Kind::TlbInsert, ipa, size, site);
-            model(|model| model.cache_translation(ipa, size, pa));
-        }
+        let inserts = |model: &mut Model| model.cache_translation(ipa, size, pa);
+        translate(Kind::TlbInsert, ipa, size, site, inserts);
     }
 
     fn tlb_lookup(ipa: u64, site: Site) -> Option<u64> {
-        if !scheduled() {
-            return None;
-        }
-        translate(Kind::TlbLookup, ipa, 1, site);
-        let (pa, page) = model(|model| {
+        let finds = |model: &mut Model| {
             let pa = model.cached_translation(ipa)?;
-            Some((pa, model.objects.guest_page(pa)))
-        })?;
-        did(Effect::Cached { ipa, pa, page });
-        Some(pa)
+            let page = model.objects.guest_page(pa);
+            model.did(Effect::Cached { ipa, pa, page });
+            Some(pa)
+        };
+        translate(Kind::TlbLookup, ipa, 1, site, finds).flatten()
     }
 
     fn tlb_invalidate(ipa: u64, size: u64, site: Site) {
-        if scheduled() {
-            translate(Kind::TlbInvalidate, ipa, size, site);
-            model(|model| model.invalidate_translations(ipa, size));
-        }
+        let drops = |model: &mut Model| model.invalidate_translations(ipa, size);
+        translate(Kind::TlbInvalidate, ipa, size, site, drops);
     }
 }
 
+/// An action on a word: `does` carries it out, and answers its effect too.
+///
+/// Inside a run nobody else is at the word between two actions, and outside nobody is at all, so that one load and
+/// one store are enough.
 #[inline(always)]
-fn before(word: &Word, kind: Kind, site: Site) {
-    if scheduled() {
-        act(kind, site, |model| (Some(model.objects.of_word(word)), Effect::None));
-    }
+fn on_word<T>(word: &Word, kind: Kind, site: Site, does: impl FnOnce(&AtomicU64) -> (T, Effect)) -> T {
+    let Some(run) = scheduling() else { return does(word.cell()).0 };
+    let target = |model: &mut Model| (Some(model.objects.of_word(word)), Effect::None);
+    run.act(kind, site, target, |model| {
+        let (result, effect) = does(word.cell());
+        model.did(effect);
+        result
+    })
 }
 
-/// The action taken last had this effect.
+/// Writes what `now` makes of the content; answers what was there.
 #[inline(always)]
-fn did(effect: Effect) {
-    if scheduled() {
-        model(|model| model.did(effect));
-    }
+fn replace(cell: &AtomicU64, now: impl FnOnce(u64) -> u64) -> (u64, Effect) {
+    let before = cell.load(Ordering::Relaxed);
+    let now = now(before);
+    cell.store(now, Ordering::Relaxed);
+    (before, Effect::Wrote { before, now })
 }
 
-fn translate(kind: Kind, ipa: u64, size: u64, site: Site) {
-    act(kind, site, |model| (Some(model.tlb()), Effect::Addresses { ipa, size }));
+/// An action on translations, inside a run.
+fn translate<T>(
+    kind: Kind,
+    ipa: u64,
+    size: u64,
+    site: Site,
+    does: impl FnOnce(&mut Model) -> T,
+) -> Option<T> {
+    let known = |model: &mut Model| (Some(model.tlb()), Effect::Addresses { ipa, size });
+    scheduling().map(|run| run.act(kind, site, known, does))
 }
 
 fn pass(kind: Kind, site: Site) {
-    if scheduled() {
-        act(kind, site, |_| (None, Effect::None));
+    if let Some(run) = scheduling() {
+        run.act(kind, site, |_| (None, Effect::None), |_| ());
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use super::objects::{ObjectKey, Objects};
 use super::{Action, Deadlock, Effect, Execution, Kind, ObjectClass, Outcome, Target, Waiting};
-use crate::Site;
 
 /// Work handed to `call_rcu`.
 pub(super) type Work = Box<dyn FnOnce() + Send>;
@@ -17,12 +16,22 @@ pub(super) struct Model {
     pub(super) running: usize,
     pub(super) objects: Objects,
     pub(super) taken: Vec<Action>,
-    /// The next actions of the threads that have not ended, in the order of threads; their effects are what is
-    /// known of them before. That of the running thread is out of date.
+    /// What the execution begins with, as it is known from the one before.
+    known: Vec<Action>,
+    /// How many of those are to be followed; none while threads are to be started.
+    follow: usize,
+    /// The next actions of the threads that have not ended; their effects are what is known of them before. First
+    /// those that can be taken, in the order of threads, then the others, in the same order. That of the running
+    /// thread is out of date until it is offered.
     pending: Vec<Action>,
-    /// Those of `pending` that can be taken, unless that is all of them.
-    able: Vec<Action>,
-    all_able: bool,
+    /// How many of them can be taken.
+    able: usize,
+    /// Where the running thread's is; nowhere before its first, and when it has ended.
+    slot: Option<usize>,
+    /// How many threads were started.
+    started: usize,
+    /// Whether there may be more to be known than the above.
+    pub(super) changed: bool,
     /// What is held and which sections are open, by object; beyond the last that ever was, nothing is.
     held: Vec<Held>,
     rcu: Option<Target>,
@@ -43,8 +52,6 @@ pub(super) struct Model {
 #[derive(Default)]
 pub(super) struct Thread {
     pub(super) name: String,
-    /// Where in [`Model::pending`] its next action is; nowhere once it has ended.
-    pub(super) slot: Option<usize>,
     /// Of `AwaitChange`: whether the word still holds what was seen.
     pub(super) unchanged: bool,
     /// Of `Allocate`: the object.
@@ -74,11 +81,25 @@ struct Queued {
 
 impl Model {
     /// A new execution begins, of threads of these names.
-    pub(super) fn begin(&mut self, names: impl Iterator<Item = String>, set_up: &mut Objects) {
+    pub(super) fn begin(
+        &mut self,
+        names: impl Iterator<Item = String>,
+        set_up: &mut Objects,
+        before: &mut Execution,
+        shared: usize,
+    ) {
+        std::mem::swap(&mut self.known, &mut before.actions);
+        self.known.truncate(shared);
+        self.follow = 0;
+        std::mem::swap(&mut self.deadlocks, &mut before.deadlocks);
+        self.deadlocks.retain(|deadlock| deadlock.after < self.known.len());
         self.objects.begin(set_up);
         self.threads.clear();
-        self.threads.extend(names.map(|name| Thread { name, ..Thread::default() }));
-        self.running = 0;
+        for name in names {
+            self.threads.push(Thread { name, ..Thread::default() });
+        }
+        (self.running, self.slot, self.started) = (0, None, 0);
+        (self.able, self.changed) = (0, true);
         self.taken.clear();
         self.held.iter_mut().for_each(Held::clear);
         (self.rcu, self.tlb) = (None, None);
@@ -87,7 +108,6 @@ impl Model {
         (self.queued, self.done) = (0, 0);
         (self.conditional, self.awaiting) = (0, 0);
         self.pending.clear();
-        self.deadlocks.clear();
     }
 
     /// The pseudo-object that RCU actions target.
@@ -112,50 +132,97 @@ impl Model {
         self.threads.iter().position(|thread| thread.runs_work)
     }
 
-    /// Finds out which threads can go on. Notes a deadlock if that of which the turn was cannot, and waits for
-    /// itself by way of others: a cycle closes when the last of its threads comes to wait.
-    #[inline]
-    pub(super) fn find_enabled(&mut self) {
-        self.all_able = self.conditional == 0;
-        if !self.all_able {
-            self.find_able();
+    /// The next thread that is to come to its first action.
+    pub(super) fn start_next(&mut self) -> Option<usize> {
+        let next = self.started;
+        (next < self.threads.len()).then(|| {
+            (self.running, self.slot, self.started) = (next, None, next + 1);
+            next
+        })
+    }
+
+    /// All threads have come to their first actions. Finds out what can be done now, where it is not known.
+    pub(super) fn all_started(&mut self) {
+        self.follow = self.known.len();
+        if !self.follows() {
+            self.find_enabled();
         }
     }
 
-    fn find_able(&mut self) {
-        let mut able = std::mem::take(&mut self.able);
-        able.clear();
-        let mut waits = false;
-        for pending in &self.pending {
-            if self.can_go_on(pending) {
-                able.push(*pending);
-            } else {
-                waits |= pending.thread == self.running;
+    /// Whether it is known that this action of the running thread is the next.
+    #[inline(always)]
+    pub(super) fn goes_on_as_known(&self, action: &Action) -> bool {
+        let at = self.taken.len();
+        at < self.follow && is_known_as(&self.known[at], action)
+    }
+
+    /// Whether it is known which action is the next.
+    #[inline]
+    pub(super) fn follows(&self) -> bool {
+        self.taken.len() < self.follow
+    }
+
+    /// The place of that action among those to come; nowhere if its thread has come to another.
+    pub(super) fn known_next(&self) -> Option<usize> {
+        let known = &self.known[self.taken.len()];
+        self.pending.iter().position(|next| is_known_as(known, next))
+    }
+
+    /// Finds out which threads can go on. Notes a deadlock if that of which the turn was cannot, and waits for
+    /// itself by way of others: a cycle closes when the last of its threads comes to wait.
+    fn find_enabled(&mut self) {
+        self.changed = false;
+        let all = self.pending.len();
+        // By insertion, each at its place: the able ones first, both in the order of threads.
+        self.able = 0;
+        for next in 0..all {
+            let (thread, able) = (self.pending[next].thread, self.can_go_on(&self.pending[next]));
+            let first = if able { 0 } else { self.able };
+            let mut to = if able { self.able } else { next };
+            while to > first && self.pending[to - 1].thread > thread {
+                to -= 1;
             }
+            if to < next {
+                self.pending[to..=next].rotate_right(1);
+            }
+            self.able += usize::from(able);
         }
-        self.able = able;
-        if waits {
-            self.note_deadlock(self.running);
+        if self.slot.is_some() {
+            self.slot = self.pending.iter().position(|next| next.thread == self.running);
+            if self.slot.is_some_and(|slot| slot >= self.able) {
+                self.note_deadlock(self.running);
+            }
         }
     }
 
     /// The next actions of the threads that can go on, in the order of threads, and what was done so far.
     #[inline]
     pub(super) fn enabled(&self) -> (&[Action], &[Action]) {
-        (if self.all_able { &self.pending } else { &self.able }, &self.taken)
+        (&self.pending[..self.able], &self.taken)
     }
 
+    /// Whether a choice among those is the running thread's.
+    #[inline]
+    pub(super) fn is_of_running(&self, choice: usize) -> bool {
+        self.slot == Some(choice)
+    }
+
+    #[inline]
     fn can_go_on(&self, pending: &Action) -> bool {
-        let held = || self.held_at(pending);
-        let nobody_writes = |held: Option<&Held>| held.is_none_or(|held| held.writer.is_none());
-        let over = |held: Option<&Held>, limit| held.is_none_or(|held| held.over(limit));
+        !is_conditional(pending.kind) || self.condition_holds(pending)
+    }
+
+    fn condition_holds(&self, pending: &Action) -> bool {
+        let held = self.held_at(pending);
+        let nobody_writes = held.is_none_or(|held| held.writer.is_none());
+        let over = |limit| held.is_none_or(|held| held.over(limit));
         match (pending.kind, pending.effect) {
-            (Kind::Lock | Kind::Read, _) => nobody_writes(held()),
-            (Kind::Write, _) => nobody_writes(held()) && over(held(), u64::MAX),
+            (Kind::Lock | Kind::Read, _) => nobody_writes,
+            (Kind::Write, _) => nobody_writes && over(u64::MAX),
             (Kind::AwaitChange, _) => !self.threads[pending.thread].unchanged,
-            (Kind::Synchronized, Effect::SectionsBelow(limit)) => over(held(), limit),
+            (Kind::Synchronized, Effect::SectionsBelow(limit)) => over(limit),
             (Kind::RcuBarrierOver, Effect::WorkBelow(work)) => self.done >= work,
-            (Kind::RcuWork, _) => self.queue.front().is_some_and(|first| over(held(), first.limit)),
+            (Kind::RcuWork, _) => self.queue.front().is_some_and(|first| over(first.limit)),
             _ => true,
         }
     }
@@ -167,67 +234,75 @@ impl Model {
 
     /// The running thread is about to do this.
     #[inline(always)]
-    pub(super) fn offer(&mut self, kind: Kind, target: Option<Target>, effect: Effect, site: Site) {
-        if is_conditional(kind) {
-            self.conditional += 1;
-            self.awaiting += usize::from(kind == Kind::AwaitChange);
+    pub(super) fn offer(&mut self, action: Action) {
+        match self.slot.and_then(|slot| self.pending.get_mut(slot)) {
+            Some(pending) => *pending = action,
+            None => self.offer_first(action),
         }
-        let thread = self.running;
-        if let Some(pending) = self.threads[thread].slot.and_then(|slot| self.pending.get_mut(slot)) {
-            pending.thread = thread;
-            pending.kind = kind;
-            pending.target = target;
-            pending.site = site;
-            pending.effect = effect;
-        } else {
-            // Threads come to their first actions in their order.
-            self.threads[thread].slot = Some(self.pending.len());
-            self.pending.push(Action { thread, kind, target, site, effect });
+        if is_conditional(action.kind) {
+            self.offer_conditional(&action);
         }
     }
 
-    /// A thread has ended.
-    pub(super) fn ended(&mut self, thread: usize) {
-        if let Some(slot) = self.threads[thread].slot.take() {
+    #[inline(never)]
+    fn offer_first(&mut self, action: Action) {
+        self.slot = Some(self.pending.len());
+        self.pending.push(action);
+        self.changed = true;
+    }
+
+    fn offer_conditional(&mut self, action: &Action) {
+        self.conditional += 1;
+        self.awaiting += usize::from(action.kind == Kind::AwaitChange);
+        self.changed |= !self.condition_holds(action);
+    }
+
+    /// The running thread has ended.
+    pub(super) fn ended(&mut self) {
+        if let Some(slot) = self.slot.take() {
             self.pending.remove(slot);
-            let later = self.threads[thread + 1..].iter_mut().filter_map(|thread| thread.slot.as_mut());
-            later.for_each(|slot| *slot -= 1);
+            self.able -= usize::from(slot < self.able);
         }
     }
 
     /// Takes the next action of an enabled thread, as far as the model goes; the rest follows in its coroutine.
     #[inline]
     pub(super) fn take(&mut self, choice: usize) -> usize {
-        let action = &self.enabled().0[choice];
-        let (thread, kind, action) = (action.thread, action.kind, *action);
-        if is_conditional(kind) {
-            self.conditional -= 1;
-            self.awaiting -= usize::from(kind == Kind::AwaitChange);
+        let Action { thread, kind, target, effect, .. } = self.pending[choice];
+        // As a whole: field by field takes longer.
+        self.taken.extend_from_slice(&self.pending[choice..=choice]);
+        (self.running, self.slot) = (thread, Some(choice));
+        if !is_simple(kind) {
+            self.apply_to_model(kind, target, thread, effect, true);
         }
-        self.running = thread;
-        self.apply(action);
         thread
     }
 
-    /// Takes an action of the running thread.
-    pub(super) fn apply(&mut self, action: Action) {
+    /// Takes the next action of the running thread, which is this and was offered or not.
+    #[inline(always)]
+    pub(super) fn take_own(&mut self, action: Action, offered: bool) {
+        let Action { kind, target, thread, effect, .. } = action;
         self.taken.push(action);
-        if !matches!(
-            action.kind,
-            Kind::Load(_)
-                | Kind::Store(_)
-                | Kind::CompareExchange
-                | Kind::FetchAdd
-                | Kind::FetchSub
-                | Kind::Free
-        ) {
-            self.apply_to_model(action);
+        if !is_simple(kind) {
+            self.apply_to_model(kind, target, thread, effect, offered);
         }
     }
 
     /// What taking an action changes here.
-    fn apply_to_model(&mut self, action: Action) {
-        let Action { kind, target, thread, effect, .. } = action;
+    #[inline(never)]
+    fn apply_to_model(
+        &mut self,
+        kind: Kind,
+        target: Option<Target>,
+        thread: usize,
+        effect: Effect,
+        offered: bool,
+    ) {
+        if offered && is_conditional(kind) {
+            self.conditional -= 1;
+            self.awaiting -= usize::from(kind == Kind::AwaitChange);
+        }
+        self.changed |= self.conditional > 0;
         let Some(target) = target else { return };
         match (kind, effect) {
             (Kind::Lock | Kind::Write, _) => self.held(target).writer = Some(thread),
@@ -288,6 +363,7 @@ impl Model {
     /// The word that the action taken last wrote holds `now`.
     #[cold]
     fn tell_awaiting(&mut self, now: u64) {
+        self.changed = true;
         let target = self.taken.last().and_then(|taken| taken.target);
         for pending in &self.pending {
             if let Action { kind: Kind::AwaitChange, target: awaited, effect: Effect::Seen(seen), .. } =
@@ -326,6 +402,8 @@ impl Model {
         let rcu = self.rcu();
         self.queue.push_back(Queued { number: self.queued, limit: self.sections(rcu), work });
         self.queued += 1;
+        // The first work needs a thread to be started.
+        (self.follow, self.changed) = (0, true);
     }
 
     /// How much work was handed over so far.
@@ -335,6 +413,7 @@ impl Model {
 
     /// Takes the oldest work out of the queue; answers what it is, too.
     pub(super) fn oldest_work(&mut self) -> Option<(Effect, Work)> {
+        self.changed = true;
         self.queue.pop_front().map(|first| (first.effect(), first.work))
     }
 
@@ -379,8 +458,7 @@ impl Model {
     #[cold]
     fn note_deadlock(&mut self, thread: usize) {
         let blocked = |thread: usize| -> Option<&Action> {
-            let slot = self.threads[thread].slot?;
-            Some(&self.pending[slot]).filter(|pending| !self.can_go_on(pending))
+            self.pending[self.able..].iter().find(|pending| pending.thread == thread)
         };
         // Breadth first: `before` leads from each thread that is reached back to `thread`, by a shortest way.
         let mut before = vec![None; self.threads.len()];
@@ -409,6 +487,7 @@ impl Model {
     pub(super) fn end(&mut self, outcome: Outcome, execution: &mut Execution) {
         execution.pending.clear();
         execution.pending.extend(self.unfinished().copied());
+        execution.pending.sort_unstable_by_key(|pending| pending.thread);
         execution.threads.clear();
         execution.threads.extend(self.threads.drain(..).map(|thread| thread.name));
         std::mem::swap(&mut execution.objects, &mut self.objects.infos);
@@ -424,7 +503,26 @@ impl Queued {
     }
 }
 
+/// Whether an action is the one that is known, as far as that can be told before it is taken.
+#[inline(always)]
+fn is_known_as(known: &Action, next: &Action) -> bool {
+    known.thread == next.thread
+        && known.kind == next.kind
+        && known.target == next.target
+        && std::ptr::eq(known.site, next.site)
+}
+
+/// Whether an action of this kind changes nothing here.
+#[inline]
+fn is_simple(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Load(_) | Kind::Store(_) | Kind::CompareExchange | Kind::FetchAdd | Kind::FetchSub | Kind::Free
+    )
+}
+
 /// Whether an action of this kind must wait at times.
+#[inline]
 fn is_conditional(kind: Kind) -> bool {
     matches!(
         kind,

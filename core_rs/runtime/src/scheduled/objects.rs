@@ -93,7 +93,7 @@ impl Objects {
     }
 
     /// The word's object, and its place there.
-    #[inline]
+    #[inline(always)]
     pub(super) fn of_word(&mut self, word: &Word) -> Target {
         let address = std::ptr::from_ref(word).addr();
         let recent = &self.recent[address / size_of::<Word>() % RECENT];
@@ -103,8 +103,13 @@ impl Objects {
         self.find_word(address)
     }
 
+    #[inline(never)]
     fn find_word(&mut self, address: usize) -> Target {
-        let after = self.ranges.partition_point(|range| range.start <= address);
+        // Words are often met in the order of their addresses.
+        let after = match self.ranges.last() {
+            Some(last) if address < last.start => self.ranges.partition_point(|range| range.start <= address),
+            _ => self.ranges.len(),
+        };
         let known = after.checked_sub(1).filter(|at| address < self.ranges[*at].end);
         let at = known.unwrap_or_else(|| {
             let info = ObjectInfo { name: "word", index: 0, class: ObjectClass::Word };

@@ -24,6 +24,12 @@ pub trait Program: Sync {
     fn word_name(&self, _object: &ObjectInfo, _word: usize) -> Option<&'static str> {
         None
     }
+
+    /// What a value that is not 0 leads to, if a word of an object holds pointers: `objects` for what
+    /// `kvm->arch.mmu.split_page_cache.objects` holds.
+    fn pointee(&self, _object: &ObjectInfo, _word: usize, _value: u64) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A program that is ready to run.

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 
-use super::execution::{act, model, scheduled};
+use super::execution::{Scheduling, scheduled, scheduling};
 use super::model::{Model, Work};
 use super::objects::Tag;
 use super::{Effect, Kind, ObjectClass, Target};
@@ -42,42 +42,43 @@ struct Hold<'a> {
 
 impl<'a> Hold<'a> {
     fn take(place: Place<'a>, begin: Kind, end: Kind, site: Site) -> Self {
-        let section = scheduled().then(|| begin_section(place, begin, site));
+        let section = scheduling().map(|run| begin_section(run, place, begin, site));
         Self { place, end, site, section, not_send: PhantomData }
     }
 }
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        match self.section {
-            Some(section) if scheduled() => end_section(self.place, self.end, section, self.site),
-            _ => {}
+        if let (Some(section), Some(run)) = (self.section, scheduling()) {
+            end_section(run, self.place, self.end, section, self.site);
         }
     }
 }
 
-fn begin_section(place: Place<'_>, begin: Kind, site: Site) -> u64 {
-    act(begin, site, |model| (Some(place.target(model)), Effect::None));
-    model(|model| model.threads[model.running].section)
+fn begin_section(run: Scheduling<'_>, place: Place<'_>, begin: Kind, site: Site) -> u64 {
+    let target = |model: &mut Model| (Some(place.target(model)), Effect::None);
+    run.act(begin, site, target, |model| model.threads[model.running].section)
 }
 
-fn end_section(place: Place<'_>, end: Kind, section: u64, site: Site) {
-    act(end, site, |model| (Some(place.target(model)), Effect::Section(section)));
+fn end_section(run: Scheduling<'_>, place: Place<'_>, end: Kind, section: u64, site: Site) {
+    run.act(end, site, |model| (Some(place.target(model)), Effect::Section(section)), |_| ());
 }
 
 fn assert_held(place: Place<'_>, site: Site) {
-    if scheduled() {
-        act(Kind::AssertHeld, site, |model| (Some(place.target(model)), Effect::None));
+    if let Some(run) = scheduling() {
+        run.act(Kind::AssertHeld, site, |model| (Some(place.target(model)), Effect::None), |_| ());
     }
 }
 
 fn synchronize(place: Place<'_>, site: Site) {
-    if scheduled() {
-        act(Kind::Synchronize, site, |model| (Some(place.target(model)), Effect::None));
-        act(Kind::Synchronized, site, |model| {
+    if let Some(run) = scheduling() {
+        let begins = |model: &mut Model| (Some(place.target(model)), Effect::None);
+        run.act(Kind::Synchronize, site, begins, |_| ());
+        let waits = |model: &mut Model| {
             let target = place.target(model);
             (Some(target), Effect::SectionsBelow(model.sections(target)))
-        });
+        };
+        run.act(Kind::Synchronized, site, waits, |_| ());
     }
 }
 
@@ -151,12 +152,12 @@ impl RwLock {
 
 impl WriteGuard<'_> {
     pub(super) fn break_lock(&mut self, site: Site) -> bool {
-        let breaks = scheduled();
-        if let Some(section) = self.hold.section.take_if(|_| breaks) {
-            end_section(self.hold.place, Kind::WriteUnlock, section, site);
-            self.hold.section = Some(begin_section(self.hold.place, Kind::Write, site));
+        let Some(run) = scheduling() else { return false };
+        if let Some(section) = self.hold.section.take() {
+            end_section(run, self.hold.place, Kind::WriteUnlock, section, site);
+            self.hold.section = Some(begin_section(run, self.hold.place, Kind::Write, site));
         }
-        breaks
+        true
     }
 }
 
@@ -206,9 +207,9 @@ impl RcuGuard {
 }
 
 pub(super) fn call_rcu(work: Work, site: Site) {
-    if scheduled() {
-        act(Kind::CallRcu, site, |model| (Some(model.rcu()), Effect::None));
-        model(|model| model.hand_over(work));
+    if let Some(run) = scheduling() {
+        let target = |model: &mut Model| (Some(model.rcu()), Effect::None);
+        run.act(Kind::CallRcu, site, target, |model| model.hand_over(work));
     } else if SECTIONS.get() == 0 {
         work();
     } else {
@@ -221,9 +222,10 @@ pub(super) fn synchronize_rcu(site: Site) {
 }
 
 pub(super) fn rcu_barrier(site: Site) {
-    if scheduled() {
-        act(Kind::RcuBarrier, site, |model| (Some(model.rcu()), Effect::None));
-        act(Kind::RcuBarrierOver, site, |model| (Some(model.rcu()), Effect::WorkBelow(model.handed_over())));
+    if let Some(run) = scheduling() {
+        run.act(Kind::RcuBarrier, site, |model| (Some(model.rcu()), Effect::None), |_| ());
+        let waits = |model: &mut Model| (Some(model.rcu()), Effect::WorkBelow(model.handed_over()));
+        run.act(Kind::RcuBarrierOver, site, waits, |_| ());
     }
 }
 

@@ -19,6 +19,8 @@ struct Slot(AtomicU32);
 pub struct BigReaderLock {
     /// Whether a writer is inside, or about to be.
     raised: AtomicBool,
+    /// Of writers, for [`Raw::last`].
+    last: AtomicU32,
     /// One for each thread, and one that all others share.
     slots: Box<[Slot]>,
     nodes: Nodes,
@@ -29,6 +31,7 @@ impl BigReaderLock {
     pub(super) fn new(threads: usize) -> Self {
         Self {
             raised: AtomicBool::new(false),
+            last: super::maker(),
             slots: (0..=threads).map(|_| Slot(AtomicU32::new(0))).collect(),
             nodes: Nodes::new(threads),
             queue: Queue::new(),
@@ -110,5 +113,9 @@ impl Raw for BigReaderLock {
     fn unlock_write(&self, held: Turn) {
         self.raised.store(false, Ordering::Release);
         self.queue.unlock(&self.nodes, held);
+    }
+    #[inline]
+    fn last(&self, writes: bool, _span: Span) -> Option<&AtomicU32> {
+        writes.then_some(&self.last)
     }
 }

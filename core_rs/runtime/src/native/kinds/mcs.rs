@@ -6,13 +6,13 @@
 //! finds it by the processor. Threads without an index of their own share one node, and spin for it unfairly.
 //!
 //! This file and its neighbours name no atomic of their own: `sync` is std's in the crate, loom's in
-//! `tests/locks_loom.rs`.
+//! `tests/locks_loom`.
 
 use super::backoff::until;
 use super::raw::{Raw, Span};
-use super::sync::{AtomicBool, AtomicUsize, Ordering};
+use super::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
-/// A waiter's place in a queue.
+/// A waiter's place in a queue, on a cache line of its own.
 #[repr(align(128))]
 struct Node {
     /// The successor's index + 1; 0 while there is none.
@@ -47,7 +47,7 @@ pub(super) struct Queue {
     tail: AtomicUsize,
     /// Whether one of the threads that share a node uses it.
     shared_used: AtomicBool,
-    shared: Node,
+    shared: Box<Node>,
 }
 
 /// The index of the node with which the lock is held.
@@ -56,7 +56,7 @@ pub struct Turn(usize);
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self { tail: AtomicUsize::new(0), shared_used: AtomicBool::new(false), shared: Node::new() }
+        Self { tail: AtomicUsize::new(0), shared_used: AtomicBool::new(false), shared: Box::new(Node::new()) }
     }
 
     #[inline]
@@ -65,7 +65,7 @@ impl Queue {
             return None;
         }
         let me = super::index();
-        if nodes.lacks(me) && self.shared_used.swap(true, Ordering::Acquire) {
+        if nodes.lacks(me) && !self.take_shared() {
             return None;
         }
         self.node(me, nodes).next.store(0, Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl Queue {
     pub(super) fn lock(&self, nodes: &Nodes) -> Turn {
         let me = super::index();
         if nodes.lacks(me) {
-            until(|| !self.shared_used.swap(true, Ordering::Acquire));
+            until(|| self.take_shared());
         }
         let node = self.node(me, nodes);
         node.next.store(0, Ordering::Relaxed);
@@ -115,6 +115,10 @@ impl Queue {
         nodes.0.get(index).unwrap_or(&self.shared)
     }
 
+    fn take_shared(&self) -> bool {
+        self.shared_used.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
     #[inline]
     fn give_back(&self, me: usize, nodes: &Nodes) {
         if nodes.lacks(me) {
@@ -126,12 +130,13 @@ impl Queue {
 /// A [`Queue`] with nodes of its own. It has no read side: a reader takes it as a writer does.
 pub struct McsLock {
     queue: Queue,
+    last: AtomicU32,
     nodes: Nodes,
 }
 
 impl McsLock {
     pub(super) fn new(threads: usize) -> Self {
-        Self { queue: Queue::new(), nodes: Nodes::new(threads) }
+        Self { queue: Queue::new(), last: super::maker(), nodes: Nodes::new(threads) }
     }
 }
 
@@ -165,5 +170,10 @@ impl Raw for McsLock {
     #[inline]
     fn unlock_write(&self, held: Turn) {
         self.queue.unlock(&self.nodes, held);
+    }
+
+    #[inline]
+    fn last(&self, _writes: bool, _span: Span) -> Option<&AtomicU32> {
+        Some(&self.last)
     }
 }

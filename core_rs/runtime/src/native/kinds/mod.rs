@@ -28,13 +28,18 @@ mod range;
 mod raw;
 
 use std::fmt;
+use std::sync::atomic::AtomicU32;
 
+use super::counters::maker;
 use super::threads::{SHARDS, index};
 use super::{backoff, sync};
 
 pub use any::{AnyLock, LockKind, MadeAs, UnknownLock};
 pub use own::{BigReader, Mcs, Qrwlock, Range};
 pub use plain::{Mutex, ParkingLot, Std, Ticket};
+
+/// Groups that a [`Range`] lock tells apart, as a power of two: at most 6.
+const STRIPE_BITS: u32 = 6;
 
 /// A lock that can play `mmu_lock`, as a type parameter of [`Native`](super::Native).
 ///
@@ -68,6 +73,9 @@ pub trait RwLockKind: Copy + Default + fmt::Debug + Send + Sync + 'static {
     fn try_write(lock: &Self::Lock, span: Self::Span) -> Option<Self::WriteGuard<'_>>;
     /// Waits for the lock, and takes it for write.
     fn write(lock: &Self::Lock, span: Self::Span) -> Self::WriteGuard<'_>;
+    /// Where it stands who took the lock last, in the cache line that every taker writes anyway; none where takers
+    /// share no line.
+    fn last(lock: &Self::Lock, writes: bool, span: Self::Span) -> Option<&AtomicU32>;
     /// Drops the lock in a lock break; answers whether it sees to it that a waiter is not passed by who breaks the lock.
     fn hand_over(guard: Self::WriteGuard<'_>) -> bool;
 }

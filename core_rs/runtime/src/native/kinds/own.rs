@@ -1,6 +1,7 @@
 //! Kinds of our own: guards around their tokens.
 
 use std::marker::PhantomData;
+use std::sync::atomic::AtomicU32;
 
 use super::big_reader::BigReaderLock;
 use super::mcs::McsLock;
@@ -139,6 +140,11 @@ impl<K: Own> RwLockKind for K {
 
     fn write(lock: &K::Raw, span: Span) -> Self::WriteGuard<'_> {
         OwnWriteGuard::new(lock, lock.write(span))
+    }
+
+    #[inline]
+    fn last(lock: &K::Raw, writes: bool, span: Span) -> Option<&AtomicU32> {
+        lock.last(writes, span)
     }
 
     /// Their queues are first come, first served.

@@ -1,6 +1,7 @@
 //! Kinds that a crate or std has.
 
 use std::cell::Cell;
+use std::sync::atomic::AtomicU32;
 use std::sync::{self, PoisonError, TryLockError};
 
 use parking_lot::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
@@ -26,14 +27,27 @@ pub struct Ticket;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mutex;
 
+/// A lock, and who took it last.
+#[repr(C)] // the lock first: its address is this one's, and takes no instruction to find
+pub struct Lock<T> {
+    plain: T,
+    last: AtomicU32,
+}
+
+impl<T> Lock<T> {
+    fn new(plain: T) -> Self {
+        Self { plain, last: super::maker() }
+    }
+}
+
 impl RwLockKind for ParkingLot {
-    type Lock = parking_lot::RwLock<()>;
+    type Lock = Lock<parking_lot::RwLock<()>>;
     type ReadGuard<'a> = RwLockReadGuard<'a, ()>;
     type WriteGuard<'a> = RwLockWriteGuard<'a, ()>;
     type Span = ();
 
     fn make() -> Self::Lock {
-        parking_lot::RwLock::new(())
+        Lock::new(parking_lot::RwLock::new(()))
     }
 
     #[inline]
@@ -41,20 +55,25 @@ impl RwLockKind for ParkingLot {
 
     #[inline]
     fn try_read(lock: &Self::Lock, (): ()) -> Option<Self::ReadGuard<'_>> {
-        lock.try_read()
+        lock.plain.try_read()
     }
 
     fn read(lock: &Self::Lock, (): ()) -> Self::ReadGuard<'_> {
-        lock.read()
+        lock.plain.read()
     }
 
     #[inline]
     fn try_write(lock: &Self::Lock, (): ()) -> Option<Self::WriteGuard<'_>> {
-        lock.try_write()
+        lock.plain.try_write()
     }
 
     fn write(lock: &Self::Lock, (): ()) -> Self::WriteGuard<'_> {
-        lock.write()
+        lock.plain.write()
+    }
+
+    #[inline]
+    fn last(lock: &Self::Lock, _writes: bool, (): ()) -> Option<&AtomicU32> {
+        Some(&lock.last)
     }
 
     fn hand_over(guard: Self::WriteGuard<'_>) -> bool {
@@ -64,13 +83,13 @@ impl RwLockKind for ParkingLot {
 }
 
 impl RwLockKind for Std {
-    type Lock = sync::RwLock<()>;
+    type Lock = Lock<sync::RwLock<()>>;
     type ReadGuard<'a> = sync::RwLockReadGuard<'a, ()>;
     type WriteGuard<'a> = sync::RwLockWriteGuard<'a, ()>;
     type Span = ();
 
     fn make() -> Self::Lock {
-        sync::RwLock::new(())
+        Lock::new(sync::RwLock::new(()))
     }
 
     #[inline]
@@ -78,20 +97,25 @@ impl RwLockKind for Std {
 
     #[inline]
     fn try_read(lock: &Self::Lock, (): ()) -> Option<Self::ReadGuard<'_>> {
-        lock.try_read().map_or_else(poisoned, Some)
+        lock.plain.try_read().map_or_else(poisoned, Some)
     }
 
     fn read(lock: &Self::Lock, (): ()) -> Self::ReadGuard<'_> {
-        lock.read().unwrap_or_else(PoisonError::into_inner)
+        lock.plain.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[inline]
     fn try_write(lock: &Self::Lock, (): ()) -> Option<Self::WriteGuard<'_>> {
-        lock.try_write().map_or_else(poisoned, Some)
+        lock.plain.try_write().map_or_else(poisoned, Some)
     }
 
     fn write(lock: &Self::Lock, (): ()) -> Self::WriteGuard<'_> {
-        lock.write().unwrap_or_else(PoisonError::into_inner)
+        lock.plain.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    fn last(lock: &Self::Lock, _writes: bool, (): ()) -> Option<&AtomicU32> {
+        Some(&lock.last)
     }
 
     fn hand_over(guard: Self::WriteGuard<'_>) -> bool {
@@ -109,13 +133,13 @@ fn poisoned<G>(error: TryLockError<G>) -> Option<G> {
 }
 
 impl RwLockKind for Mutex {
-    type Lock = parking_lot::Mutex<()>;
+    type Lock = Lock<parking_lot::Mutex<()>>;
     type ReadGuard<'a> = MutexGuard<'a, ()>;
     type WriteGuard<'a> = MutexGuard<'a, ()>;
     type Span = ();
 
     fn make() -> Self::Lock {
-        parking_lot::Mutex::new(())
+        Lock::new(parking_lot::Mutex::new(()))
     }
 
     #[inline]
@@ -123,20 +147,25 @@ impl RwLockKind for Mutex {
 
     #[inline]
     fn try_read(lock: &Self::Lock, (): ()) -> Option<Self::ReadGuard<'_>> {
-        lock.try_lock()
+        lock.plain.try_lock()
     }
 
     fn read(lock: &Self::Lock, (): ()) -> Self::ReadGuard<'_> {
-        lock.lock()
+        lock.plain.lock()
     }
 
     #[inline]
     fn try_write(lock: &Self::Lock, (): ()) -> Option<Self::WriteGuard<'_>> {
-        lock.try_lock()
+        lock.plain.try_lock()
     }
 
     fn write(lock: &Self::Lock, (): ()) -> Self::WriteGuard<'_> {
-        lock.lock()
+        lock.plain.lock()
+    }
+
+    #[inline]
+    fn last(lock: &Self::Lock, _writes: bool, (): ()) -> Option<&AtomicU32> {
+        Some(&lock.last)
     }
 
     fn hand_over(guard: Self::WriteGuard<'_>) -> bool {
@@ -163,13 +192,13 @@ impl RelaxStrategy for SpinThenYield {
 }
 
 impl RwLockKind for Ticket {
-    type Lock = TicketMutex<(), SpinThenYield>;
+    type Lock = Lock<TicketMutex<(), SpinThenYield>>;
     type ReadGuard<'a> = TicketMutexGuard<'a, (), SpinThenYield>;
     type WriteGuard<'a> = TicketMutexGuard<'a, (), SpinThenYield>;
     type Span = ();
 
     fn make() -> Self::Lock {
-        TicketMutex::new(())
+        Lock::new(TicketMutex::new(()))
     }
 
     #[inline]
@@ -177,22 +206,27 @@ impl RwLockKind for Ticket {
 
     #[inline]
     fn try_read(lock: &Self::Lock, (): ()) -> Option<Self::ReadGuard<'_>> {
-        lock.try_lock()
+        lock.plain.try_lock()
     }
 
     fn read(lock: &Self::Lock, (): ()) -> Self::ReadGuard<'_> {
         WAITED.set(Backoff::new());
-        lock.lock()
+        lock.plain.lock()
     }
 
     #[inline]
     fn try_write(lock: &Self::Lock, (): ()) -> Option<Self::WriteGuard<'_>> {
-        lock.try_lock()
+        lock.plain.try_lock()
     }
 
     fn write(lock: &Self::Lock, (): ()) -> Self::WriteGuard<'_> {
         WAITED.set(Backoff::new());
-        lock.lock()
+        lock.plain.lock()
+    }
+
+    #[inline]
+    fn last(lock: &Self::Lock, _writes: bool, (): ()) -> Option<&AtomicU32> {
+        Some(&lock.last)
     }
 
     fn hand_over(guard: Self::WriteGuard<'_>) -> bool {

@@ -21,12 +21,14 @@ const READER: u32 = 0x200;
 /// The lock, without the nodes of its queue.
 pub(super) struct Cell {
     counts: AtomicU32,
+    /// For [`Raw::last`].
+    pub(super) last: AtomicU32,
     queue: Queue,
 }
 
 impl Cell {
     pub(super) fn new() -> Self {
-        Self { counts: AtomicU32::new(0), queue: Queue::new() }
+        Self { counts: AtomicU32::new(0), last: super::maker(), queue: Queue::new() }
     }
 
     #[inline]
@@ -119,5 +121,10 @@ impl Raw for QrwLock {
     #[inline]
     fn unlock_write(&self, (): ()) {
         self.cell.unlock_write();
+    }
+
+    #[inline]
+    fn last(&self, _writes: bool, _span: Span) -> Option<&AtomicU32> {
+        Some(&self.cell.last)
     }
 }

@@ -9,19 +9,21 @@
 use super::mcs::Nodes;
 use super::qrw::Cell;
 use super::raw::{Raw, Span};
+use super::sync::AtomicU32;
 
 /// The bytes of a span, 2 MiB, as a power of two.
 const SPAN_BITS: u32 = 21;
 
 /// Groups of spans that are told apart.
-const STRIPES: usize = 1 << STRIPE_BITS;
-const STRIPE_BITS: u32 = 6;
+const STRIPES: usize = 1 << super::STRIPE_BITS;
 
 #[repr(align(128))]
 struct Stripe(Cell);
 
 /// Groups, a bit each.
 type Mask = u64;
+
+const EVERY: Mask = Mask::MAX >> (Mask::BITS as usize - STRIPES);
 
 /// A rwlock of address ranges.
 pub struct RangeLock {
@@ -68,7 +70,7 @@ pub(super) fn mask(span: Span) -> Mask {
     let first = span.start >> SPAN_BITS;
     let last = span.start.saturating_add(span.size.max(1) - 1) >> SPAN_BITS;
     if last - first >= 4 * STRIPES as u64 {
-        return Mask::MAX;
+        return EVERY;
     }
     (first..=last).fold(0, |mask, span| mask | 1 << stripe(span))
 }
@@ -76,7 +78,7 @@ pub(super) fn mask(span: Span) -> Mask {
 /// The group of a span: the upper bits of a Fibonacci hash.
 #[inline]
 fn stripe(span: u64) -> u32 {
-    (span.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - STRIPE_BITS)) as u32
+    (span.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - super::STRIPE_BITS)) as u32
 }
 
 impl Raw for RangeLock {
@@ -119,5 +121,11 @@ impl Raw for RangeLock {
     #[inline]
     fn unlock_write(&self, held: Mask) {
         self.of(held).for_each(Cell::unlock_write);
+    }
+
+    /// That of the first stripe.
+    #[inline]
+    fn last(&self, _writes: bool, span: Span) -> Option<&AtomicU32> {
+        self.of(mask(span)).next().map(|cell| &cell.last)
     }
 }

@@ -1,5 +1,7 @@
 //! What the locks of our own have in common, and what their loom tests are written against.
 
+use super::sync::AtomicU32;
+
 /// The addresses that an acquisition is about; a lock without ranges takes them for all.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
@@ -26,4 +28,6 @@ pub trait Raw {
     fn write(&self, span: Span) -> Self::Write;
     /// Ends what the token stands for.
     fn unlock_write(&self, held: Self::Write);
+    /// Where it stands who took it last, in a line that every taker writes; none where takers share no line.
+    fn last(&self, writes: bool, span: Span) -> Option<&AtomicU32>;
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use super::super::tests::{join, on_threads, wait_for};
-use super::super::{Counts, Native, Off, RwLock};
+use super::super::{Counts, Native, Off, RwLock, SideStats};
 use super::*;
 use crate::{Access, Runtime, Word, site};
 
@@ -190,6 +190,34 @@ fn a_range_takes_the_groups_of_each_of_its_spans() {
     );
     let spread = mask(0, 1024 * MIB).count_ones();
     assert!(spread > 48, "512 spans fall into {spread} groups");
+}
+
+#[test]
+fn each_kind_is_counted_by_side_and_site() {
+    for (kind, lock) in locks() {
+        on_threads(3, |thread| {
+            for _ in 0..1_000 {
+                if thread == 0 {
+                    drop(Counted::write(&lock, site!("write")));
+                    drop(Counted::write_range(&lock, 0, 1, site!("write range")));
+                } else {
+                    drop(Counted::read(&lock, site!("read")));
+                }
+            }
+        });
+        let stats = Native::stats(&lock);
+        let counted = |side: &SideStats| -> Vec<_> {
+            side.sites.iter().map(|at| (at.site.name(), at.acquisitions)).collect()
+        };
+        assert_eq!(counted(&stats.read), [("read", 2_000)], "{kind}");
+        assert_eq!(counted(&stats.write), [("write", 1_000), ("write range", 1_000)], "{kind}");
+        for side in [&stats.read, &stats.write] {
+            assert!(side.acq_bounces <= side.acquisitions && side.con_bounces <= side.contentions, "{kind}");
+        }
+        if kind == LockKind::BigReader {
+            assert_eq!(stats.read.acq_bounces, 0, "its readers share no line");
+        }
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pyworkbench.sure import PARQUET, frame_of_parquet
+from pyworkbench.sure import PARQUET, frame_of_parquet, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ def write_tables(tables: Mapping[str, pd.DataFrame], parquet: Path | None, csv: 
             file = folder / f"{name}.{suffix}"
             aside = folder / f".{file.name}.part"
             if suffix == "parquet":
-                frame.to_parquet(aside, index=False)
+                plain(frame).to_parquet(aside, index=False)
             else:
                 frame.to_csv(aside, index=False)
             aside.replace(file)

@@ -95,6 +95,7 @@ def run_notebook(
                 dict(parameters),
                 cwd=path.resolve().parent,
                 progress_bar=False,
+                iopub_timeout=120,  # a control of many widgets, on a busy machine
                 # Sockets in a folder of its own instead of ports: notebooks that run side by side cannot take one
                 # another's. (`ip` is the beginning of their names; by default it is the same for all in one folder.)
                 config=Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}}),

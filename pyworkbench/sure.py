@@ -64,8 +64,18 @@ class Sure:
 def parquet_text(frame: pd.DataFrame) -> str:
     """A frame as Parquet, base64."""
     data = BytesIO()
-    frame.to_parquet(data, index=False)
+    plain(frame).to_parquet(data, index=False)
     return base64.b64encode(data.getvalue()).decode()
+
+
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with names as text instead of categories, which not every reader of Parquet takes back."""
+    named = [
+        name
+        for name, kind in frame.dtypes.items()
+        if isinstance(kind, pd.CategoricalDtype) or str(kind).startswith("dictionary")
+    ]
+    return frame.astype(dict.fromkeys(named, object))
 
 
 def frame_of_parquet(text: str) -> pd.DataFrame:

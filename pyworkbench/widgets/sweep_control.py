@@ -36,6 +36,7 @@ CSS = (Path(__file__).parent / "sweep_control.css").read_text()
 LOOK_S = 0.4
 """How long the thread rests between two looks."""
 FIRST = ("threads", "lock", "walk", "guest", "pattern", "repeats")
+RUNNING = {"starting", "planning", "waiting", "running"}
 UNDONE = {"interrupted", "killed", "failed"}
 _STYLES = {"done": "success", "failed": "danger", "killed": "danger", "interrupted": "warning"}
 
@@ -82,6 +83,7 @@ class SweepControl(ipywidgets.VBox):
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: threading.Thread | None = None
         self._looking = threading.Lock()
+        self._handing_over = threading.Lock()
         self._about = ipywidgets.HTML()
         self.problem = ipywidgets.HTML()
         self.bar = ipywidgets.FloatProgress(min=0, max=1, layout={"width": "99%", "height": "10px"})
@@ -100,7 +102,7 @@ class SweepControl(ipywidgets.VBox):
         self.add_class("pwb-sweep")
         self.form.on_change(self._plan)
         self._plan()
-        if self._look() in {"planning", "waiting", "running"}:
+        if self._look() in RUNNING:
             self._watch()
 
     def start(self) -> None:
@@ -117,8 +119,8 @@ class SweepControl(ipywidgets.VBox):
 
     def wait(self, timeout_s: float | None = None) -> str:
         """Waits until the sweep is over, and answers its state; for scripts and tests, as it blocks."""
-        if self._watcher:
-            self._watcher.join(timeout_s)
+        if watcher := self._watcher:
+            watcher.join(timeout_s)
         return self._look()
 
     def run_unattended(self) -> None:
@@ -176,18 +178,26 @@ class SweepControl(ipywidgets.VBox):
         self._watch()
 
     def _watch(self) -> None:
-        if self._watcher is None or not self._watcher.is_alive():
-            self._watcher = threading.Thread(target=self._watching, daemon=True, name="SweepControl")
-            self._watcher.start()
+        with self._handing_over:
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watching, daemon=True, name="SweepControl")
+                self._watcher.start()
 
     def _watching(self) -> None:
         """Looks until the sweep is over. Only traits are set here: a thread's prints land anywhere."""
         try:
-            while self._look() in {"starting", "planning", "waiting", "running"}:
-                if self._closed.wait(LOOK_S):
-                    return
-            self._plan()
+            while not self._closed.is_set():
+                if self._look() in RUNNING:
+                    self._closed.wait(LOOK_S)
+                    continue
+                self._plan()
+                with self._handing_over:
+                    # What was begun since the look has counted on this thread.
+                    if self._process is None:
+                        self._watcher = None
+                        return
         except Exception as error:  # nobody else would hear of it
+            self._watcher = None
             self._show_problem(f"the display stopped: {type(error).__name__}: {error}; the sweep itself goes on")
 
     def _look(self) -> str:
@@ -214,7 +224,7 @@ class SweepControl(ipywidgets.VBox):
             return state
 
     def _show_state(self, state: str, found: Status | None) -> None:
-        runs = state in {"starting", "planning", "waiting", "running"}
+        runs = state in RUNNING
         for name, enabled in {
             "start": not runs and self._can_start,
             "cancel": runs and state != "starting",

@@ -27,18 +27,18 @@ EXECUTE = """async (code) => {
 
 @pytest.fixture
 def store(lab: "Lab", tmp_path: Path) -> Iterator[Path]:
-    """A store, and a notebook `sweep.ipynb` with a control for it."""
+    """A store, and a notebook with a control for it."""
     cell = nbformat.v4.new_code_cell(CELL.format(store=str(tmp_path / "store")))
     notebook = nbformat.v4.new_notebook(cells=[cell])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, lab.folder / "notebooks" / "sweep.ipynb")
+    nbformat.write(notebook, lab.folder / "notebooks" / f"{tmp_path.name}.ipynb")
     yield tmp_path / "store"
     cancel(tmp_path / "store")
 
 
 def test_a_sweep_is_started_cancelled_and_resumed_and_outlives_its_tab_and_kernel(lab: "Lab", store: Path) -> None:
     page = lab.page
-    control = opened(lab)
+    control = opened(lab, store)
     assert control.get_by_text("400,000 measurements, about").is_visible()
     assert not button(control, "cancel").is_enabled()
 
@@ -55,9 +55,11 @@ def test_a_sweep_is_started_cancelled_and_resumed_and_outlives_its_tab_and_kerne
     # The tab and the kernel are gone, the sweep is not; another kernel finds it.
     page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); return null }")
     page.evaluate("() => { const tab = jupyterapp.shell.currentWidget; tab.context.save().then(() => tab.close()) }")
-    page.wait_for_function("() => jupyterapp.shell.currentWidget?.context?.path !== 'notebooks/sweep.ipynb'")
+    page.wait_for_function(
+        "path => jupyterapp.shell.currentWidget?.context?.path !== path", arg=f"notebooks/{store.parent.name}.ipynb"
+    )
     assert read_status(store).running
-    control = opened(lab)
+    control = opened(lab, store)
     state(control, "running").wait_for()
     assert read_status(store).pid == before.pid
     shows_more(control, read_status(store).measured)
@@ -77,7 +79,7 @@ def test_a_sweep_is_started_cancelled_and_resumed_and_outlives_its_tab_and_kerne
 
 
 def test_a_wrong_value_is_answered_in_place_and_a_choice_changes_the_plan(lab: "Lab", store: Path) -> None:
-    control = opened(lab)
+    control = opened(lab, store)
     control.get_by_role("button", name="exclusive").click()
     control.get_by_text("2 points; 200,000 measurements").wait_for()
     threads = control.locator("input").first
@@ -88,9 +90,9 @@ def test_a_wrong_value_is_answered_in_place_and_a_choice_changes_the_plan(lab: "
     assert not store.exists()
 
 
-def opened(lab: "Lab") -> Locator:
+def opened(lab: "Lab", store: Path) -> Locator:
     """The control of the notebook, opened and run."""
-    lab.open("notebooks/sweep.ipynb")
+    lab.open(f"notebooks/{store.parent.name}.ipynb")
     lab.run_all()
     control = lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .pwb-sweep").first
     control.locator(".pwb-plan").wait_for()
@@ -108,7 +110,9 @@ def state(control: Locator, name: str) -> Locator:
 def shows_more(control: Locator, measured: int) -> None:
     """Waits until the status tells of more measurements than these."""
     page: Page = control.page
+    # Each update is another element.
     page.wait_for_function(
-        """([status, least]) => Number(/: ([0-9,]+) of/.exec(status.textContent)?.[1].replaceAll(',', '')) > least""",
-        arg=[control.locator(".pwb-status").element_handle(), measured],
+        """least => Array.from(document.querySelectorAll(".pwb-status")).some(
+            (status) => Number(/: ([0-9,]+) of/.exec(status.textContent)?.[1].replaceAll(",", "")) > least)""",
+        arg=measured,
     )

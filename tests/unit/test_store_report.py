@@ -29,7 +29,7 @@ def test_a_report_has_what_was_asked_where_it_ran_what_came_out_and_how_sure_it_
     html = out.read_text()
     for part in ("What was asked", "Where it ran", "How sure the figures are", "Latency", "Contention by site"):
         assert part in html
-    assert "pwb sweep SPEC.toml --out store" in html
+    assert "Content-Security-Policy" in html
     assert "too few repeats" in html
     assert "lock_stat version 0.4" in html
     assert html.count("data:image/svg+xml") >= 6
@@ -65,6 +65,8 @@ def test_a_report_says_what_can_be_said_against_the_store(store: Path, tmp_path:
     with pytest.warns(match=r"00000099\.parquet is damaged"):
         notebook, _ = report_of_store(directory)
     assert "00000099.parquet is damaged" in notebook.cells[1].source
+    assert "pwb sweep SPEC.toml --out copy" in notebook.cells[2].source
+    assert 'guest = ["2M", "4M"]' in notebook.cells[2].source
 
 
 def test_verdicts_are_a_report_too(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from pyworkbench.cost import with_costs
     from pyworkbench.lockstat import lock_stat, perf_lock
     from pyworkbench.stats import compare, knee, summarise, usl
-    from pyworkbench.sweep import SweepSpec, load, read_status
+    from pyworkbench.sweep import SweepSpec, read_status
+    from pyworkbench.sweep.load import load
 
 __all__ = [
     "Beside",

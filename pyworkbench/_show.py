@@ -108,8 +108,8 @@ def show_matrix(matrix: pd.DataFrame, *, search: str, ladders: bool) -> None:
             figures = ["" if _is_missing(row[name]) else f"{row[name]:.3g}" for name in costs]
             table.add_row(variant, row["strategy"], verdict, "" if _is_missing(said) else said, *counts, *figures)
         console.print(table if len(judged) else f"{scenario}: no verdict")
-        for why, without in judged.groupby("no_cost", sort=False)["strategy"] if costs else []:
-            console.print(f"no cost of {', '.join(dict.fromkeys(without))}: {why}", style="dim", highlight=False)
+        for reason, of in judged.groupby("no_cost", sort=False) if costs else []:
+            console.print(f"no cost, {reason}: {_cells(of)}", style="dim", highlight=False)
         for doubt, of in judged[judged["cost_warnings"] != ""].groupby("cost_warnings", sort=False) if costs else []:
             console.print(f"costs, {doubt}: {_cells(of)}", style="dim", highlight=False)
         reasons: dict[tuple[str, str], list[str]] = {}
@@ -125,9 +125,7 @@ def show_matrix(matrix: pd.DataFrame, *, search: str, ladders: bool) -> None:
 
 
 def _cells(rows: pd.DataFrame) -> str:
-    return ", ".join(
-        f"{variant} {strategy}" for variant, strategy in zip(rows["variant"], rows["strategy"], strict=True)
-    )
+    return ", ".join(f"{row['variant']} {row['strategy']}" for row in rows.to_dict("records"))
 
 
 def show_orderings(orders: pd.DataFrame, *, search: str, ladders: bool | None) -> None:

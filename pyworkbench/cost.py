@@ -1,9 +1,8 @@
 """What each locking strategy costs, beside what the explorer says of it: the teardown of one VM, at full size.
 
 Guaranteed: the measured code is the explored code, on real threads; every figure is a median over repeats with its
-bootstrap interval; a cell that cannot be measured says why. The VM ends as a killed process ends: `exit_mm` flushes, then
-the last file descriptor goes. Not guaranteed: that a strategy that is a `Bug` would survive a longer race; what went wrong
-while it was measured is in `harm`.
+bootstrap interval; a cell that cannot be measured says why. The VM ends as a killed process ends: `exit_mm` flushes,
+then the last file descriptor goes. Nothing races there, so a strategy that is a `Bug` has a cost, too.
 """
 
 from __future__ import annotations
@@ -88,9 +87,10 @@ def with_costs(
     columns = [each for figure in FIGURES for each in (figure, f"{figure}_low", f"{figure}_high")]
     columns += ["cost_warnings", "harm"]
     of_row = [costs.get(cell, {}) for cell in zip(matrix["variant"], matrix["strategy"], strict=True)]
-    added = {name: [cost.get(name) for cost in of_row] for name in columns}
-    why = [reasons[cell] for cell in zip(matrix["variant"], matrix["strategy"], strict=True)]
-    costed = matrix.assign(**added, no_cost=why)
+    costed = matrix.copy()
+    for name in columns:
+        costed[name] = [cost.get(name) for cost in of_row]
+    costed["no_cost"] = [reasons[cell] for cell in zip(matrix["variant"], matrix["strategy"], strict=True)]
     costed.attrs = matrix.attrs
     return costed
 
@@ -109,7 +109,7 @@ def _costs(rows: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
     from pyworkbench.stats import summarise  # noqa: PLC0415 (scipy)
 
     costs: dict[tuple[str, str], dict[str, Any]] = {}
-    for cell, mine in rows.groupby(["variant", "strategy"], observed=True, sort=False):
+    for (variant, strategy), mine in rows.groupby(["variant", "strategy"], observed=True, sort=False):
         filled = mine[mine["cache"] == "filled"]
         chosen = filled if len(filled) else mine
         cost: dict[str, Any] = {}
@@ -119,5 +119,8 @@ def _costs(rows: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
             cost |= {name: of["median"] / unit, f"{name}_low": of["low"] / unit, f"{name}_high": of["high"] / unit}
             warnings += [said for said in str(of["warnings"]).split(", ") if said and said not in warnings]
         harm = dict.fromkeys(said for said in chosen["harm"].dropna())
-        costs[cell] = cost | {"cost_warnings": ", ".join(warnings), "harm": "; ".join(harm) or None}
+        costs[str(variant), str(strategy)] = cost | {
+            "cost_warnings": ", ".join(warnings),
+            "harm": "; ".join(harm) or None,
+        }
     return costs

@@ -1,6 +1,7 @@
 """The report of a store, and the tables of a report as files."""
 
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pandas as pd
@@ -18,7 +19,13 @@ from pyworkbench.sweep import comparable, load, sweep
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("made") / "store"
-    fields = {"threads": [1, 2, 3, 4], "guest": ["2M", "4M"], "step": ["whole", "1M"], "ipa_bits": 32, "warmup": 0}
+    fields: dict[str, Any] = {
+        "threads": [1, 2, 3, 4],
+        "guest": ["2M", "4M"],
+        "step": ["whole", "1M"],
+        "ipa_bits": 32,
+        "warmup": 0,
+    }
     sweep(out=directory, **fields, repeats=2)
     return directory
 
@@ -89,7 +96,7 @@ def test_tables_of_a_notebook_are_exported_as_values_or_as_they_were_shown(tmp_p
     outputs = [
         nbformat.v4.new_output("display_data", data, metadata=metadata),
         nbformat.v4.new_output("display_data", data, metadata=metadata),
-        nbformat.v4.new_output("display_data", {"text/html": frame.to_html(float_format="%.2f")}),
+        nbformat.v4.new_output("display_data", {"text/html": frame.to_html(float_format="{:.2f}".format)}),
         nbformat.v4.new_output("stream", text="no table"),
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=outputs)])

@@ -1,6 +1,7 @@
 """How much a sweep is, before it starts."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from pyworkbench.sweep.estimate import MOST, estimate
 
 
 def test_what_a_store_has_is_not_counted_again_and_is_the_basis(tmp_path: Path) -> None:
-    fields = {"threads": [1, 2], "guest": ["2M", "16M"], "warmup": 0}
+    fields: dict[str, Any] = {"threads": [1, 2], "guest": ["2M", "16M"], "warmup": 0}
     sweep(out=tmp_path, **fields, repeats=3)
     found = estimate(spec_of(fields | {"repeats": 5}), tmp_path)
     assert (found.measurements, found.missing) == (40, 16)

@@ -108,10 +108,10 @@ def show_matrix(matrix: pd.DataFrame, *, search: str, ladders: bool) -> None:
             figures = ["" if _is_missing(row[name]) else f"{row[name]:.3g}" for name in costs]
             table.add_row(variant, row["strategy"], verdict, "" if _is_missing(said) else said, *counts, *figures)
         console.print(table if len(judged) else f"{scenario}: no verdict")
-        for reason, of in judged.groupby("no_cost", sort=False) if costs else []:
-            console.print(f"no cost, {reason}: {_cells(of)}", style="dim", highlight=False)
-        for doubt, of in judged[judged["cost_warnings"] != ""].groupby("cost_warnings", sort=False) if costs else []:
-            console.print(f"costs, {doubt}: {_cells(of)}", style="dim", highlight=False)
+        for reason, same in judged.groupby("no_cost", sort=False) if costs else []:
+            console.print(f"no cost, {reason}: {_cells(same)}", style="dim", highlight=False)
+        for doubt, same in judged[judged["cost_warnings"] != ""].groupby("cost_warnings", sort=False) if costs else []:
+            console.print(f"costs, {doubt}: {_cells(same)}", style="dim", highlight=False)
         reasons: dict[tuple[str, str], list[str]] = {}
         for row in rows[rows["verdict"] == "n/a"].to_dict("records"):
             reasons.setdefault((row["variant"], row["what"]), []).append(row["strategy"])

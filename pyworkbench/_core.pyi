@@ -132,8 +132,8 @@ def subtrees(*, scenario: str, variant: str, strategy: str, depth: int) -> list[
 def measure(point: str, repeat: int, run: int) -> bytes:
     """Measures a point, given as JSON, once: an Arrow IPC stream of one row, with the columns of `measurement_schema`.
 
-    `repeat` seeds what is random in the measurement; `run` is only a column. A measurement that runs out of table pages is
-    a row whose `status` is `failed`. Ctrl-C ends it.
+    `repeat` seeds what is random in the measurement; `run` is only a column. A measurement that runs out of table pages
+    is a row whose `status` is `failed`. Ctrl-C ends it.
     """
 
 def check_point(point: str) -> str:

@@ -1,7 +1,7 @@
 """How much a sweep is before it starts: points, measurements, and about how long they take.
 
-The time is a model's: a measurement costs `overhead_s`, and `ns_a_leaf` for each leaf that is populated, touched or
-torn down; threads share the touching as far as there are cores. Both figures are fitted to the measurements that a
+The time is a model's: a measurement costs `overhead_s`, and `ns_a_leaf` for each leaf that is touched, a part (`BULK`) of it for each that is populated or
+torn down in bulk; threads share the touching as far as there are cores. Both figures are fitted to the measurements that a
 store has, least squares of relative deviations; without at least `FEW` of them they are `OVERHEAD_S` and `NS_A_LEAF`,
 which were measured once on a machine of two cores. `Estimate.basis` says which it was. It is good to a factor of two
 where the store's points are like those asked for; it knows nothing of lock contention, life cycles and a busy machine.
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 OVERHEAD_S = 0.004
 NS_A_LEAF = 150.0
+BULK = 0.06
 FEW = 8
 """Fewer measurements than this are no basis."""
 START_S = 1.5
@@ -131,16 +132,17 @@ def _rows_of(directory: Path, _names: tuple[str, ...]) -> pd.DataFrame | None:
 
 
 def _work(point: Mapping[Any, Any]) -> float:
-    """Leaves that one measurement of a point populates, touches or tears down, one after another."""
+    """Leaves that one measurement of a point touches one after another; filled or torn down in bulk, `BULK` as much."""
     leaves = (point["guest_bytes"] or 0) / (point["leaf_bytes"] or 1) / (point["sparsity"] or 1)
     threads = point["threads"] or 1
     per_thread = point["ops_per_thread"]
-    every = threads * per_thread if per_thread else leaves * (threads if point["pattern"] == "overlapping" else 1)
+    a_pass = leaves * (threads if point["pattern"] == "overlapping" else 1)
+    every = a_pass if per_thread is None else threads * per_thread
     touched = every / min(threads, len(os.sched_getaffinity(0)))
     if point["rate_per_s"]:
         touched += 1e9 * every / threads / point["rate_per_s"] / NS_A_LEAF
     populated = 0 if point["populate"] in {None, "none"} else leaves
-    return float(populated + touched + leaves)
+    return float(touched + BULK * (populated + leaves))
 
 
 def _fitted(rows: pd.DataFrame) -> tuple[float, float] | None:

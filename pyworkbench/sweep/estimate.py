@@ -1,10 +1,11 @@
 """How much a sweep is before it starts: points, measurements, and about how long they take.
 
-The time is a model's: a measurement costs `overhead_s`, and `ns_a_leaf` for each leaf that is touched, a part (`BULK`) of it for each that is populated or
-torn down in bulk; threads share the touching as far as there are cores. Both figures are fitted to the measurements that a
-store has, least squares of relative deviations; without at least `FEW` of them they are `OVERHEAD_S` and `NS_A_LEAF`,
-which were measured once on a machine of two cores. `Estimate.basis` says which it was. It is good to a factor of two
-where the store's points are like those asked for; it knows nothing of lock contention, life cycles and a busy machine.
+The time is a model's: a measurement costs `overhead_s`, and `ns_a_leaf` for each leaf that is touched, `BULK` as much
+for each that is populated or torn down; threads share the touching as far as there are cores. Both figures are fitted
+to the measurements that a store has, least squares of relative deviations; without at least `FEW` of them they are
+`OVERHEAD_S` and `NS_A_LEAF`, which were measured once on a machine of two cores. `Estimate.basis` says which it was. It
+is good to a factor of two where the store's points are like those asked for; it knows nothing of lock contention, life
+cycles and a busy machine.
 """
 
 from __future__ import annotations

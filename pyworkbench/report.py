@@ -120,6 +120,9 @@ def write_report(path: Path, out: Path) -> None:
 def _export(notebook: nbformat.NotebookNode, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     notebook.metadata.pop("widgets", None)  # state for a script that a report does not have
+    for cell in notebook.cells:  # a line of progress that is over is an empty output
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("data") != {"text/plain": ""}]
     exporter = HTMLExporter(
         config=Config({"NbConvertBase": {"display_data_priority": _PRIORITY}}),
         extra_template_basedirs=[str(HERE)],

@@ -100,7 +100,7 @@ class SweepControl(ipywidgets.VBox):
         buttons = ipywidgets.HBox([*self.buttons.values(), where])
         super().__init__([self.form, self._about, self.problem, buttons, self.bar, self.status, self.plot])
         self.add_class("pwb-sweep")
-        self.form.on_change(self._plan)
+        self.form.on_change(self._plan_anew)
         self._plan()
         if self._look() in RUNNING:
             self._watch()
@@ -207,6 +207,9 @@ class SweepControl(ipywidgets.VBox):
                 found = look(self.directory)
             except WorkbenchError as error:  # of another version, or damaged
                 self._show_problem(str(error))
+                if self._process is not None and self._process.poll() is None:
+                    return "starting"
+                self._process = None
                 return ""
             state = found.state if found else ""
             process = self._process
@@ -245,6 +248,10 @@ class SweepControl(ipywidgets.VBox):
     def _can_start(self) -> bool:
         return self.planned is not None and self.planned.missing > 0
 
+    def _plan_anew(self) -> None:
+        self.problem.value = ""
+        self._plan()
+
     def _plan(self) -> None:
         """Says what the sweep will be; a wrong value is answered in place."""
         try:
@@ -253,7 +260,6 @@ class SweepControl(ipywidgets.VBox):
             self.planned = None
             self._show_problem(str(error))
         else:
-            self.problem.value = ""
             self._about.value = f'<div class="pwb-plan">{escape(str(self.planned))}</div>'
             self._draw()
         state = self.buttons["cancel"].disabled

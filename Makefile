@@ -12,7 +12,7 @@ CORE := pyworkbench/_core.abi3.so
 CORE_SOURCES := pyproject.toml core_rs/Cargo.toml core_rs/Cargo.lock $(wildcard core_rs/*/Cargo.toml) \
 	$(wildcard core_rs/*/build.rs) $(shell find core_rs/*/src -name '*.rs')
 
-.PHONY: help demo test lab bench lint fuzz stress sanitize build lock clean
+.PHONY: help demo test lab bench measurements lint fuzz stress sanitize build lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ bench: build ## time the core against peers, given figures and limits; the walke
 	    ( $(CARGO) bench --quiet --locked -p pyworkbench-stage2 --bench walkers -- --quiet --save-baseline $$run >/dev/null ); \
 	    $(BIN)/python tests/bench/walkers.py --time-python $$run; done
 	$(BIN)/python tests/bench/walkers.py
+
+measurements: build ## run the sweeps of docs/measurements/ (20 minutes) and write docs/measurements.md
+	for sweep in teardown strategies contention; do \
+	    $(BIN)/pwb sweep docs/measurements/$$sweep.toml --out out/measurements/$$sweep || exit 1; done
+	$(BIN)/python tests/bench/measurements.py > out/measurements.md
+	mv out/measurements.md docs/measurements.md
 
 fuzz: ## a minute of libFuzzer on scripts and on every parser
 	core_rs/fuzz/run.sh 60

@@ -127,7 +127,7 @@ class Store:
         else:
             manifest = {"format": FORMAT, "kind": spec.kind, "measurement": version, "sessions": []}
         manifest["sessions"].append(
-            {"spec": spec.model_dump(mode="json", exclude_defaults=True), "environment": environment()}
+            {"spec": spec.model_dump(mode="json", exclude_unset=True), "environment": environment()}
         )
         write_json(file, manifest)
         return manifest

@@ -127,6 +127,7 @@ def test_teardown_is_measured_against_guest_memory_and_step(tmp_path: Path) -> N
     assert html.count('<div class="jp-RenderedSVG') == 4
     assert "Not here" not in html
     assert "taken-out" in html
+    assert "would never end" in html  # of a strategy that deadlocks, beside what the others cost
     rows = load(tmp_path / "store")
     assert set(rows["status"]) == {"ok"}
     assert rows["ops"].isna().all()

@@ -51,8 +51,8 @@ Machine: {facts["cpu"]}, {facts["cores"]} cores (virtual), {facts["kernel"]}, bu
 shares it with others: what a cell says is the median of 5 repeats that are spread over the whole sweep in random
 order. **Noise:** the 95 % interval of a median is {widths.median():.0%} of it wide for teardown times (median of all cells; the widest
 {widths.max():.0%}) and {rates.median():.0%} for throughputs (widest {rates.max():.0%}). The table is in user memory on huge
-pages where there are any; the kernel's is in its own. With more threads than cores (4 and 8 here) a row says something about
-the scheduler, not about the lock; such columns are marked *."""
+pages where there are any; the kernel's is in its own. With more threads than cores, the one beside counted, a row says something
+about the scheduler, not about the lock; columns with such rows are marked *."""
 
 
 def spread(rows: pd.DataFrame, column: str) -> "pd.Series[Any]":
@@ -132,7 +132,7 @@ def of_walks(rows: pd.DataFrame) -> str:
         return f"{of['ops_per_s'].median() / base[key]:.2f}"
 
     table = medians(alone, ["lock", "walk"], "threads", threads, cell, mark=True)
-    known = published_faults()
+    known = published_faults().round(2)
     columns = [name for name in known.columns if name not in {"source", "url"}]
     published = pipes(columns, known[columns].astype(str).to_numpy().tolist())
     return f"""## Exclusive against shared walks, beside the published curve

@@ -90,8 +90,8 @@ def wait(
     waited = df["read_wait_ns"].astype("Float64").fillna(0) + df["write_wait_ns"].astype("Float64")
     ops = df["ops"].astype("Float64")
     shown = _summary(df, waited / ops.where(ops > 0), by)
-    label = "ns an operation\n(logarithmic above 1)"
-    return (_interactive if interactive else _static)(shown, "Wait for mmu_lock", label, "symlog")
+    label = "waiting for mmu_lock,\nns an operation"
+    return (_interactive if interactive else _static)(shown, "Wait", label, "symlog")
 
 
 def _summary(df: pd.DataFrame, values: pd.Series[Any], by: str | Sequence[str] | None) -> pd.DataFrame:

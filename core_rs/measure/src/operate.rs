@@ -63,7 +63,13 @@ pub(crate) fn run<R: Runtime>(
             scope.spawn(move || {
                 pin(thread, threads + beside);
                 prepare();
-                share(plan, operations, vm, repeat, cancel, thread, barrier)
+                let begin = || {
+                    barrier.wait();
+                    if beside > 0 {
+                        signals.wait_for_begin();
+                    }
+                };
+                share(plan, operations, vm, repeat, cancel, thread, &begin)
             })
         };
         let running: Vec<_> = (0..threads).map(spawn).collect();
@@ -95,13 +101,13 @@ fn share<R: Runtime>(
     repeat: u32,
     cancel: &AtomicBool,
     thread: usize,
-    barrier: &Barrier,
+    begin: &dyn Fn(),
 ) -> Share {
     let work = work(plan, operations, repeat, cancel, thread);
     let mut latencies = latencies(plan, operations);
     let mut worker = Worker::new(plan, vm);
     let mut hardware = HardwareCounters::of_this_thread();
-    barrier.wait();
+    begin();
     let before = OfThread::now(&mut hardware);
     let start = Instant::now();
     let (counts, result) = work.run(&mut worker, latencies.as_mut());

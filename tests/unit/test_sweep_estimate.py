@@ -26,7 +26,7 @@ def test_more_memory_is_estimated_to_take_longer() -> None:
     small, big = (estimate(spec_of({"guest": size})).seconds for size in ("64M", "64G"))
     assert small is not None
     assert big is not None
-    assert big > 50 * small
+    assert big > 20 * small  # not 1000: a measurement has a cost of its own
 
 
 def test_too_many_combinations_are_counted_and_not_planned() -> None:

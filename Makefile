@@ -51,7 +51,7 @@ bench: build ## time the core against peers, given figures and limits; the walke
 	    $(BIN)/python tests/bench/walkers.py --time-python $$run; done
 	$(BIN)/python tests/bench/walkers.py
 
-measurements: build ## run the sweeps of docs/measurements/ (20 minutes) and write docs/measurements.md
+measurements: build ## run the sweeps of docs/measurements/ (8 minutes on two cores) and write docs/measurements.md
 	for sweep in teardown strategies contention; do \
 	    $(BIN)/pwb sweep docs/measurements/$$sweep.toml --out out/measurements/$$sweep || exit 1; done
 	$(BIN)/python tests/bench/measurements.py > out/measurements.md

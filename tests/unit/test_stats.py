@@ -11,6 +11,7 @@ from scipy import stats as scipy_stats
 
 from pyworkbench import InputError
 from pyworkbench.stats import CONFIGURATION, WARNINGS, compare, knee, slope, summarise, usl, usl_throughput
+from pyworkbench.sweep.schema import configuration
 
 COUNTS = (1, 2, 4, 8, 16, 32)
 
@@ -398,4 +399,7 @@ def test_every_warning_is_documented() -> None:
 
     for warning in WARNINGS:
         assert f"`{warning}`" in (pyworkbench.stats.__doc__ or ""), warning
-    assert len(set(CONFIGURATION)) == len(CONFIGURATION)
+
+
+def test_the_configuration_is_that_of_a_measurement() -> None:
+    assert sorted(CONFIGURATION) == sorted(configuration("measure"))

@@ -1,7 +1,9 @@
 //! One measurement: a table is brought into a state, threads work on it, and it is torn down.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use runtime::native::{Counting, Counts, Delay, LockStats, Off, Times};
 use runtime::{Runtime, site};
 use stage2::{Errno, Harm};
@@ -26,13 +28,42 @@ use crate::{life_cycle, operate, populate, teardown};
 /// # Ok::<(), measure::MeasureError>(())
 /// ```
 ///
+/// A delay is the whole process's: a measurement with one has the process to itself, others wait for it.
+///
 /// # Errors
 /// [`MeasureError::Cancelled`] when `cancel` was set meanwhile.
 pub fn measure(plan: &Plan, repeat: u32, cancel: &AtomicBool) -> Result<Measurement, MeasureError> {
+    let _turn = Turn::take(plan.delay.is_some(), cancel)?;
     match plan.counters {
         Counters::Off => on::<Off>(plan, repeat, cancel),
         Counters::Counts => on::<Counts>(plan, repeat, cancel),
         Counters::Times => on::<Times>(plan, repeat, cancel),
+    }
+}
+
+/// A measurement's leave to run: a delay at a site would be felt by whatever else is measured in the process.
+enum Turn {
+    #[expect(dead_code, reason = "held, not read")]
+    Beside(RwLockReadGuard<'static, ()>),
+    #[expect(dead_code, reason = "held, not read")]
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+impl Turn {
+    fn take(alone: bool, cancel: &AtomicBool) -> Result<Self, MeasureError> {
+        static TURN: RwLock<()> = RwLock::new(());
+        const LOOK_AGAIN: Duration = Duration::from_millis(10);
+        while !cancel.load(Ordering::Relaxed) {
+            let turn = if alone {
+                TURN.try_write_for(LOOK_AGAIN).map(Self::Alone)
+            } else {
+                TURN.try_read_for(LOOK_AGAIN).map(Self::Beside)
+            };
+            if let Some(turn) = turn {
+                return Ok(turn);
+            }
+        }
+        Err(MeasureError::Cancelled)
     }
 }
 

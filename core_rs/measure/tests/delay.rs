@@ -1,4 +1,4 @@
-//! A longer critical section at a site, and what it does to others. Alone in its process: a delay is the process's.
+//! A longer critical section at a site, and what it does to others.
 
 mod common;
 
@@ -29,9 +29,28 @@ fn paced_arrivals_count_from_when_they_were_due() {
     let slow = |fields: &str| {
         let latency = measured(fields).classes[0].latency.clone().unwrap();
         assert_eq!(latency.len(), 40);
-        latency.count_between(2_000_000, u64::MAX)
+        latency.count_between(1_000_000, u64::MAX)
     };
-    assert!(slow(&format!("{fields}, \"rate_per_s\": 10000.0")) >= 20, "those behind the twentieth");
+    assert!(slow(&format!("{fields}, \"rate_per_s\": 10000.0")) >= 25, "thirty are behind the tenth");
+}
+
+/// Two measurements at once, one with a delay: neither feels the other.
+#[test]
+fn a_delay_is_its_measurement_s_alone() {
+    const DELAY: u64 = 100_000;
+    let fields = r#""mix": "age", "ops_per_thread": 200, "op_bytes": 4096, "counters": "times""#;
+    let delayed = format!("{fields}, \"delay_ns\": {DELAY}, \"delay_site\": \"kvm_age_gfn\"");
+    let shortest = |fields: &str| {
+        let sites = &measured(fields).locks[0].write.sites;
+        sites.iter().find(|site| site.site.name() == "kvm_age_gfn").unwrap().hold.min_ns
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| (0..20).map(|_| shortest(&delayed)).min().unwrap());
+        let without = (0..20).map(|_| shortest(fields)).max().unwrap();
+        assert!(without < DELAY, "held for {without} ns at least, without a delay");
+        let with = other.join().unwrap();
+        assert!(with >= DELAY * 98 / 100, "held for {with} ns only, with a delay");
+    });
 }
 
 #[test]

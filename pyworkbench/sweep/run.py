@@ -173,19 +173,22 @@ class _Session:
             elif len(self._work):
                 with alone(f"a sweep into {self._store.directory.resolve()}", self._wait) as machine:
                     self._measure(machine, fresh_process=fresh_process)
-            self._save()
+            self._store.flush()
             state = "done"
         except KeyboardInterrupt:
             state, what = "interrupted", "by Ctrl-C; the same command goes on from here"
-            self._save()
+            self._store.flush()
             raise
         except BaseException as error:
             what = f"{type(error).__name__}: {error}"
             if not isinstance(error, StoreError):
-                self._save()
+                self._store.flush()
             raise
         finally:
-            self._status = replace(self._status, state=state, what=what, elapsed_s=self._elapsed())
+            # Ctrl-C may have come between a row and the status that counts it.
+            self._status = replace(
+                self._status, state=state, what=what, elapsed_s=self._elapsed(), measured=self._store.written
+            )
             self._tell()
             if state == "done":
                 self._store.note(steal_s=round(steal_seconds() - stolen, 2))
@@ -245,14 +248,9 @@ class _Session:
             elapsed_s=self._elapsed(),
         )
         if self._store.append(key, row):
-            self._status = replace(self._status, done=self._status.reused + self._status.measured)
             self._tell()
         else:
             self._show_status()
-
-    def _save(self) -> None:
-        if self._store.flush():
-            self._status = replace(self._status, done=self._status.reused + self._status.measured)
 
     def _wait(self, what: str) -> None:
         self._status = replace(self._status, state="waiting", what=what)
@@ -267,6 +265,7 @@ class _Session:
     def _tell(self) -> None:
         """Writes the status file, and shows how far the sweep is."""
         self._told = time.monotonic()
+        self._status = replace(self._status, done=self._status.reused + self._store.written)
         write_status(self._store.directory, self._status)
         if self._show:
             self._show(self._status)

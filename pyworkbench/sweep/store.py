@@ -110,6 +110,8 @@ class Store:
         self.session = len(self._manifest["sessions"]) - 1
         self._next = max((segment.last for segment in segments.every(self.folder)), default=0) + 1
         self.damaged: list[str] = []
+        self.written = 0
+        """Rows of this session that are in segments."""
 
     def _open_manifest(self, spec: SweepSpec) -> dict[str, Any]:
         version = measurement_version()
@@ -162,14 +164,14 @@ class Store:
             return True
         return False
 
-    def flush(self) -> int:
-        """Writes what was taken as a segment, and says how many rows there were.
+    def flush(self) -> None:
+        """Writes what was taken as a segment; nothing if nothing was.
 
         Raises:
             StoreError: it cannot be written.
         """
         if not self._buffer:
-            return 0
+            return
         taken = self._buffer
         table = self._table(taken)
         try:
@@ -180,10 +182,9 @@ class Store:
                 "the same again when that is mended",
                 error.file,
             ) from error
-        # Only now, so that after an interrupt the same rows can be written to the same name again.
-        self._buffer = []
-        self._next += 1
-        return len(taken)
+        # Only now, so that after an interrupt the same rows can be written to the same name again; and at once, so that
+        # none comes between.
+        self._buffer, self._next, self.written = [], self._next + 1, self.written + len(taken)
 
     def _table(self, taken: list[tuple[str, pa.Table | dict[str, Any], datetime]]) -> pa.Table:
         """The rows as one table with all of the store's columns."""

@@ -11,23 +11,28 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psutil
 import pytest
 
 from pyworkbench.errors import StoreError
-from pyworkbench.sweep import Status, load, read_status, sweep
+from pyworkbench.sweep import Status, load, read_status, store, sweep
 from pyworkbench.sweep import worker as program
 from pyworkbench.sweep.machine import alone
 from pyworkbench.sweep.measuring import Measured, Worker
 from pyworkbench.sweep.plan import plan
+from pyworkbench.sweep.run import _Session
+from pyworkbench.sweep.segments import write
 from pyworkbench.sweep.spec import spec_of
 
 QUICK: dict[str, Any] = {"threads": 1, "lock": ["parking_lot", "std"], "guest": "2M", "warmup": 0}
 """One thread: on a busy machine, two that wait for each other take seconds."""
 FOREVER: dict[str, Any] = {"threads": 1, "walk": "shared", "guest": "512G", "warmup": 0, "repeats": 2}
 """Measurements that take far longer than a test."""
+
+TAKES_A_ROW = {function.__code__ for function in (_Session._took, store.Store.append, store.Store.flush, write)}
 
 PROGRAM = """
 import sys
@@ -310,6 +315,40 @@ def test_ctrl_c_ends_a_sweep_at_once_and_keeps_what_was_measured(start: Start, t
     assert status.state == "interrupted"
     assert status.measured == status.done == len(load(tmp_path))
     assert "by Ctrl-C; the same command goes on from here" in str(status)
+
+
+def test_ctrl_c_between_any_two_lines_that_take_a_row_loses_and_doubles_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(store, "SEGMENT_ROWS", 1)
+    fields = QUICK | {"lock": "std", "repeats": 500}
+    before = 0
+    for line in range(36):
+        lines_left = line
+
+        def interrupt(frame: FrameType, event: str, arg: object) -> Any:
+            nonlocal lines_left
+            if frame.f_code not in TAKES_A_ROW:
+                return None
+            if event == "line":
+                lines_left -= 1
+                if lines_left < 0:
+                    sys.settrace(None)
+                    raise KeyboardInterrupt
+            return interrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            try:
+                sys.settrace(interrupt)
+                sweep(out=tmp_path, **fields)
+            finally:
+                sys.settrace(None)
+        status, rows = read_status(tmp_path), load(tmp_path)
+        assert status.state == "interrupted"
+        assert (status.reused, status.reused + status.measured) == (before, status.done), line
+        assert not rows.duplicated(["key", "repeat"]).any()
+        assert status.done == len(rows), line
+        before = len(rows)
 
 
 def test_what_progress_raises_ends_the_sweep_and_what_was_measured_is_kept(tmp_path: Path) -> None:

@@ -326,7 +326,7 @@ def test_ctrl_c_between_any_two_lines_that_take_a_row_loses_and_doubles_none(
     for line in range(36):
         lines_left = line
 
-        def interrupt(frame: FrameType, event: str, arg: object) -> Any:
+        def interrupt(frame: FrameType, event: str, _: object) -> Any:
             nonlocal lines_left
             if frame.f_code not in TAKES_A_ROW:
                 return None
@@ -337,12 +337,9 @@ def test_ctrl_c_between_any_two_lines_that_take_a_row_loses_and_doubles_none(
                     raise KeyboardInterrupt
             return interrupt
 
+        sys.settrace(interrupt)
         with pytest.raises(KeyboardInterrupt):
-            try:
-                sys.settrace(interrupt)
-                sweep(out=tmp_path, **fields)
-            finally:
-                sys.settrace(None)
+            sweep(out=tmp_path, **fields)
         status, rows = read_status(tmp_path), load(tmp_path)
         assert status.state == "interrupted"
         assert (status.reused, status.reused + status.measured) == (before, status.done), line

@@ -224,11 +224,11 @@ impl<C: Counting> Recorder<C> {
     /// Where an acquisition is counted, if it is.
     #[inline]
     fn place(&self, side: Side, site: Site) -> Option<Place<'_>> {
-        if C::COUNT {
-            self.counters.as_deref().map(|counters| counters.mine().place(side, site))
-        } else {
-            None
-        }
+        // Not a `map`: whether there is a place is then known where it is used, without a look.
+        C::COUNT.then(|| {
+            let counters = self.counters.as_deref().expect("what counts has counters");
+            counters.mine().place(side, site)
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every kind of lock guarantees, on real threads.
 
+use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -56,6 +57,74 @@ fn excluded(kind: LockKind, threads: usize, rounds: u64, whole: bool) {
     });
     let writers = threads.div_ceil(2) as u64;
     assert_eq!(words[0].cell().load(Ordering::Relaxed), writers * rounds, "{kind}: writers met");
+}
+
+/// Two numbers that are reached without an atomic: ThreadSanitizer (`sanitize.sh`) sees two accesses with no order between them,
+/// and everybody sees half of an addition.
+struct Protected(UnsafeCell<[u64; 2]>);
+
+// SAFETY: they are reached under the lock only, which is what is tested.
+#[allow(unsafe_code)]
+unsafe impl Sync for Protected {}
+
+#[allow(unsafe_code)]
+impl Protected {
+    fn add(&self) {
+        // SAFETY: the lock is held for write.
+        unsafe { (*self.0.get()).iter_mut().for_each(|number| *number += 1) };
+    }
+
+    fn read(&self) -> u64 {
+        // SAFETY: the lock is held, for read at least.
+        let [first, second] = unsafe { *self.0.get() };
+        assert_eq!(first, second, "a reader met a writer");
+        first
+    }
+}
+
+/// More threads than cores, which try, give up, and wait.
+#[test]
+fn what_is_tried_is_had_at_once_or_not_at_all() {
+    const ROUNDS: u64 = 2_000;
+    for kind in LockKind::ALL {
+        let (lock, protected) = (AnyLock::of(*kind), Protected(UnsafeCell::new([0; 2])));
+        let added = AtomicU64::new(0);
+        on_threads(8, |thread| {
+            for round in 0..ROUNDS {
+                let tried = round % 3 > 0;
+                // Of three ranges, any two of which have the second span in common, or all addresses.
+                let span = match round % 4 {
+                    0 => AnyLock::whole(),
+                    one => AnyLock::span((one % 2) * 2 * MIB, 4 * MIB),
+                };
+                let span = if kind.has_ranges() { span } else { AnyLock::whole() };
+                if (thread as u64 + round).is_multiple_of(2) {
+                    let held = AnyLock::try_write(&lock, span);
+                    let held = if tried { held } else { held.or_else(|| Some(AnyLock::write(&lock, span))) };
+                    if let Some(_held) = held {
+                        protected.add();
+                        added.fetch_add(1, Ordering::Relaxed);
+                    }
+                } else {
+                    let held = AnyLock::try_read(&lock, span);
+                    let held = if tried { held } else { held.or_else(|| Some(AnyLock::read(&lock, span))) };
+                    if let Some(_held) = held {
+                        protected.read();
+                    }
+                }
+            }
+        });
+        let held = AnyLock::try_write(&lock, AnyLock::whole());
+        assert!(held.is_some(), "{kind}: a try that failed has left something behind");
+        assert_eq!(protected.read(), added.into_inner(), "{kind}: writers met");
+        assert!(AnyLock::try_read(&lock, AnyLock::whole()).is_none(), "{kind}: a reader beside a writer");
+        assert!(AnyLock::try_write(&lock, AnyLock::whole()).is_none(), "{kind}: a writer beside a writer");
+        drop(held);
+        assert!(
+            AnyLock::try_read(&lock, AnyLock::whole()).is_some(),
+            "{kind}: a try has left something behind"
+        );
+    }
 }
 
 #[test]

@@ -83,48 +83,51 @@ impl Protected {
 }
 
 /// More threads than cores, which try, give up, and wait.
-#[test]
-fn what_is_tried_is_had_at_once_or_not_at_all() {
+fn tries<K: RwLockKind>() {
     const ROUNDS: u64 = 2_000;
-    for kind in LockKind::ALL {
-        let (lock, protected) = (AnyLock::of(*kind), Protected(UnsafeCell::new([0; 2])));
-        let added = AtomicU64::new(0);
-        on_threads(8, |thread| {
-            for round in 0..ROUNDS {
-                let tried = round % 3 > 0;
-                // Of three ranges, any two of which have the second span in common, or all addresses.
-                let span = match round % 4 {
-                    0 => AnyLock::whole(),
-                    one => AnyLock::span((one % 2) * 2 * MIB, 4 * MIB),
-                };
-                let span = if kind.has_ranges() { span } else { AnyLock::whole() };
-                if (thread as u64 + round).is_multiple_of(2) {
-                    let held = AnyLock::try_write(&lock, span);
-                    let held = if tried { held } else { held.or_else(|| Some(AnyLock::write(&lock, span))) };
-                    if let Some(_held) = held {
-                        protected.add();
-                        added.fetch_add(1, Ordering::Relaxed);
-                    }
-                } else {
-                    let held = AnyLock::try_read(&lock, span);
-                    let held = if tried { held } else { held.or_else(|| Some(AnyLock::read(&lock, span))) };
-                    if let Some(_held) = held {
-                        protected.read();
-                    }
+    let (lock, protected) = (K::make(), Protected(UnsafeCell::new([0; 2])));
+    let added = AtomicU64::new(0);
+    on_threads(8, |thread| {
+        for round in 0..ROUNDS {
+            // Any two have the second span in common.
+            let span = match round % 4 {
+                0 => K::whole(),
+                one => K::span((one % 2) * 2 * MIB, 4 * MIB),
+            };
+            let waits = round % 3 == 0;
+            if (thread as u64 + round).is_multiple_of(2) {
+                let held = K::try_write(&lock, span).or_else(|| waits.then(|| K::write(&lock, span)));
+                if held.is_some() {
+                    protected.add();
+                    added.fetch_add(1, Ordering::Relaxed);
+                }
+            } else {
+                let held = K::try_read(&lock, span).or_else(|| waits.then(|| K::read(&lock, span)));
+                if held.is_some() {
+                    protected.read();
                 }
             }
-        });
-        let held = AnyLock::try_write(&lock, AnyLock::whole());
-        assert!(held.is_some(), "{kind}: a try that failed has left something behind");
-        assert_eq!(protected.read(), added.into_inner(), "{kind}: writers met");
-        assert!(AnyLock::try_read(&lock, AnyLock::whole()).is_none(), "{kind}: a reader beside a writer");
-        assert!(AnyLock::try_write(&lock, AnyLock::whole()).is_none(), "{kind}: a writer beside a writer");
-        drop(held);
-        assert!(
-            AnyLock::try_read(&lock, AnyLock::whole()).is_some(),
-            "{kind}: a try has left something behind"
-        );
-    }
+        }
+    });
+    let held = K::try_write(&lock, K::whole());
+    assert!(held.is_some(), "a try that failed has left something behind");
+    assert_eq!(protected.read(), added.into_inner(), "writers met");
+    assert!(K::try_read(&lock, K::whole()).is_none(), "a reader beside a writer");
+    assert!(K::try_write(&lock, K::whole()).is_none(), "a writer beside a writer");
+    drop(held);
+    assert!(K::try_read(&lock, K::whole()).is_some(), "a try has left something behind");
+}
+
+#[test]
+fn what_is_tried_is_had_at_once_or_not_at_all() {
+    tries::<ParkingLot>();
+    tries::<Qrwlock>();
+    tries::<Std>();
+    tries::<Ticket>();
+    tries::<Mcs>();
+    tries::<super::Mutex>();
+    tries::<Range>();
+    tries::<BigReader>();
 }
 
 #[test]

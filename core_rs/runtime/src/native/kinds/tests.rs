@@ -59,7 +59,7 @@ fn excluded(kind: LockKind, threads: usize, rounds: u64, whole: bool) {
     assert_eq!(words[0].cell().load(Ordering::Relaxed), writers * rounds, "{kind}: writers met");
 }
 
-/// Two numbers that are reached without an atomic: ThreadSanitizer (`sanitize.sh`) sees two accesses with no order between them,
+/// Two numbers that are reached without an atomic: `ThreadSanitizer` (`sanitize.sh`) sees two accesses with no order between them,
 /// and everybody sees half of an addition.
 struct Protected(UnsafeCell<[u64; 2]>);
 

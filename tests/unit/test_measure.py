@@ -28,7 +28,7 @@ def test_a_measurement_is_one_row_of_the_schema() -> None:
     schema = pa.ipc.open_stream(io.BytesIO(_core.measurement_schema())).schema
     stream = pa.ipc.open_stream(io.BytesIO(_core.measure(point(threads=2), 3, 17)))
     assert stream.schema.equals(schema, check_metadata=True)
-    assert schema.metadata == {b"pyworkbench.measurement": b"1"}
+    assert schema.metadata == {b"pyworkbench.measurement": b"2"}
     assert all(field.nullable for field in schema)
     (measured,) = stream.read_all().to_pylist()
     assert (measured["repeat"], measured["run"], measured["status"]) == (3, 17, "ok")

@@ -117,10 +117,10 @@ fn repeat<R: Runtime>(plan: &Plan, duty: Duty, vm: &Vm<R>, signals: &Signals) ->
     while !signals.stop.load(Ordering::Relaxed) {
         let start = clock.as_ref().map(quanta::Clock::raw);
         match duty {
-            Duty::Age => worker.range(Class::Age, place % ranges)?,
-            Duty::DirtyLog => worker.range(Class::Wrprotect, place % ranges)?,
+            Duty::Age => worker.one(Class::Age, place % ranges, false)?,
+            Duty::DirtyLog => worker.one(Class::Wrprotect, place % ranges, false)?,
             Duty::Memslot => worker.flush_slot(plan.guest_bytes, plan.op_bytes)?,
-            Duty::OtherVm => worker.touch(place % touches, true)?,
+            Duty::OtherVm => worker.one(Class::Fault, place % touches, true)?,
         }
         if let (Some(clock), Some(start), Some(latency)) = (&clock, start, &mut done.latency) {
             latency.saturating_record(clock.delta_as_nanos(start, clock.raw()));

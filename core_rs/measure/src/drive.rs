@@ -2,11 +2,13 @@
 //!
 //! The operation itself is a parameter, so that what the loop costs can be measured with an empty one.
 
+use std::hint::black_box;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fastrand::Rng;
 
+use crate::draw::{Classes, Word};
 use crate::mix::{Class, Mix};
 use crate::pace::Latencies;
 use crate::part::Part;
@@ -14,15 +16,18 @@ use crate::part::Part;
 /// Operations between two looks at the cancel flag.
 const CANCEL_EVERY: usize = 1024;
 
+/// What a count of so many operations takes; that for each class is less than a word.
+const COUNT_BITS: u32 = 12;
+const _: () = assert!(CANCEL_EVERY < 1 << COUNT_BITS && COUNT_BITS as usize * Class::ALL.len() <= 64);
+
 /// What a thread does when its turn comes.
 pub(crate) trait Operate {
     /// Why it may fail.
     type Error;
 
-    /// An access to a place among the touches.
-    fn touch(&mut self, place: u64, write: bool) -> Result<(), Self::Error>;
-    /// An operation of any other class on a place among the ranges.
-    fn range(&mut self, class: Class, place: u64) -> Result<(), Self::Error>;
+    /// An operation of a class on a place: an access, which writes or reads, to one among the touches, or an operation of
+    /// any other class on one among the ranges.
+    fn one(&mut self, class: Class, place: u64, write: bool) -> Result<(), Self::Error>;
 }
 
 /// What one thread is to do.
@@ -86,14 +91,11 @@ impl Work<'_> {
         mut after: impl FnMut(Class, u64),
     ) -> (Counts, Result<(), O::Error>) {
         let (operations, mix) = (self.operations(), self.mix);
-        // A copy that nobody else can reach stays in registers.
-        let mut next = Next {
-            touches: self.touches.clone(),
-            ranges: self.ranges.clone(),
-            write_percent: self.write_percent,
-            random: self.random.clone(),
-        };
-        let total: u32 = Class::ALL.into_iter().map(|class| mix.weight(class)).sum();
+        // Copies that nobody else can reach: that of a class which is alone stays in registers, and so does the generator.
+        let mut parts = [self.touches.clone(), self.ranges.clone()];
+        let mut part = parts[Next::part_of(mix.alone().unwrap_or(Class::Fault))].clone();
+        let mut next = Next { write_percent: u64::from(self.write_percent), random: self.random.clone() };
+        let classes = Classes::new(&mix);
         let mut counts = Counts::default();
         for first in (0..operations).step_by(CANCEL_EVERY) {
             if self.cancel.load(Ordering::Relaxed) {
@@ -103,23 +105,37 @@ impl Work<'_> {
             // A class that is alone has a loop of its own: there is nothing to draw, and the turns are the count.
             let mut chunk = Turns { before: &before, after: &mut after, done: 0 };
             let done = if let Some(class) = mix.alone() {
-                let done = if class == Class::Fault {
-                    chunk.run(turns, |_| (class, next.touch(operate)))
+                let done = if class == Class::Fault && self.write_percent < 100 {
+                    chunk.run(turns, |_| {
+                        let mut word = next.word();
+                        let write = next.writes(&mut word);
+                        (class, operate.one(Class::Fault, part.next(&mut next.random), write))
+                    })
+                } else if class == Class::Fault {
+                    chunk
+                        .run(turns, |_| (class, operate.one(Class::Fault, part.next(&mut next.random), true)))
                 } else {
-                    chunk.run(turns, |_| (class, next.range(class, operate)))
+                    chunk.run(turns, |_| (class, operate.one(class, part.next(&mut next.random), false)))
                 };
                 counts[class as usize] += chunk.done;
                 done
             } else {
-                chunk.run(turns, |_| {
-                    let class = drawn(&mix, next.random.u32(..total));
-                    let done = match class {
-                        Class::Fault => next.touch(operate),
-                        _ => next.range(class, operate),
-                    };
-                    counts[class as usize] += u64::from(done.is_ok());
+                // A register counts: in memory the next turn of the class would wait for the last.
+                let mut packed = 0;
+                let done = chunk.run(turns, |_| {
+                    let mut word = next.word();
+                    let class = classes.draw(&mut word);
+                    let write = next.writes(&mut word);
+                    // Which it is is hidden from the compiler, which would make a branch of it.
+                    let part = &mut parts[black_box(Next::part_of(class)) % 2];
+                    let done = operate.one(class, part.next(&mut next.random), write);
+                    packed += u64::from(done.is_ok()) << (COUNT_BITS * class as u32);
                     (class, done)
-                })
+                });
+                for (class, count) in counts.iter_mut().enumerate() {
+                    *count += packed >> (COUNT_BITS * class as u32) & ((1 << COUNT_BITS) - 1);
+                }
+                done
             };
             if done.is_err() {
                 return (counts, done);
@@ -129,25 +145,28 @@ impl Work<'_> {
     }
 }
 
-/// Where the next operation goes.
+/// What is drawn for the next operation.
 struct Next {
-    touches: Part,
-    ranges: Part,
-    write_percent: u32,
+    write_percent: u64,
     random: Rng,
 }
 
 #[allow(clippy::inline_always)] // as for the loop
 impl Next {
+    /// Whether a class goes to touches, 0, or to ranges, 1.
     #[inline(always)]
-    fn touch<O: Operate>(&mut self, operate: &mut O) -> Result<(), O::Error> {
-        let write = self.write_percent == 100 || self.random.u32(..100) < self.write_percent;
-        operate.touch(self.touches.next(&mut self.random), write)
+    fn part_of(class: Class) -> usize {
+        usize::from(class != Class::Fault)
     }
 
     #[inline(always)]
-    fn range<O: Operate>(&mut self, class: Class, operate: &mut O) -> Result<(), O::Error> {
-        operate.range(class, self.ranges.next(&mut self.random))
+    fn word(&mut self) -> Word {
+        Word::new(&mut self.random)
+    }
+
+    #[inline(always)]
+    fn writes(&self, word: &mut Word) -> bool {
+        word.below(100) < self.write_percent
     }
 }
 
@@ -181,19 +200,6 @@ impl<B: Fn(u64), A: FnMut(Class, u64)> Turns<'_, B, A> {
     }
 }
 
-/// The class that a number below the sum of the weights stands for.
-#[inline]
-fn drawn(mix: &Mix, mut number: u32) -> Class {
-    for class in Class::ALL {
-        let weight = mix.weight(class);
-        if number < weight {
-            return class;
-        }
-        number -= weight;
-    }
-    unreachable!("the number is below the sum of the weights")
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -201,6 +207,127 @@ mod tests {
 
     use super::*;
     use crate::names::{Locality, Pattern};
+
+    /// Remembers everything.
+    #[derive(Default)]
+    struct Remembers(Vec<(Class, u64, bool)>);
+
+    impl Operate for Remembers {
+        type Error = Infallible;
+
+        fn one(&mut self, class: Class, place: u64, write: bool) -> Result<(), Infallible> {
+            self.0.push((class, place, write));
+            Ok(())
+        }
+    }
+
+    const PLACES: u64 = 1000;
+    const DRAWN: usize = 100_000;
+
+    fn drawn(mix: &str, locality: Locality, write_percent: u32, seed: u64) -> Vec<(Class, u64, bool)> {
+        let part = || Part::new(Pattern::Disjoint, locality, PLACES, 0, 1);
+        let cancel = AtomicBool::new(false);
+        let work = Work {
+            touches: part(),
+            ranges: part(),
+            mix: mix.parse().expect("a mix"),
+            write_percent,
+            each: Some(DRAWN as u64),
+            rate_per_s: None,
+            cancel: &cancel,
+            random: Rng::with_seed(seed),
+        };
+        let mut operations = Remembers::default();
+        let (counts, result) = work.run(&mut operations, None);
+        assert!(result.is_ok());
+        for class in Class::ALL {
+            let done = operations.0.iter().filter(|one| one.0 == class).count();
+            assert_eq!(counts[class as usize], done as u64, "{mix}: {class:?} is counted as it was done");
+        }
+        operations.0
+    }
+
+    /// Asserts that chi-square of `seen` for these shares is one that chance exceeds once in a thousand times.
+    fn assert_shares(what: &str, seen: &[u64], shares: &[f64]) {
+        let (drawn, whole) = (seen.iter().sum::<u64>() as f64, shares.iter().sum::<f64>());
+        let expected = shares.iter().map(|share| drawn * share / whole);
+        let chi: f64 =
+            seen.iter().zip(expected).map(|(&seen, wanted)| (seen as f64 - wanted).powi(2) / wanted).sum();
+        // Wilson and Hilferty's cube: 3.09 is the normal distribution's quantile.
+        let freedom = (shares.len() - 1) as f64;
+        let limit = freedom * (1.0 - 2.0 / (9.0 * freedom) + 3.09 * (2.0 / (9.0 * freedom)).sqrt()).powi(3);
+        assert!(chi < limit, "{what}: chi-square {chi:.1} is above {limit:.1}: {seen:?} for {shares:?}");
+    }
+
+    fn histogram(bins: usize, of: impl Iterator<Item = usize>) -> Vec<u64> {
+        let mut seen = vec![0; bins];
+        of.for_each(|bin| seen[bin] += 1);
+        seen
+    }
+
+    #[test]
+    fn classes_and_writes_have_their_shares() {
+        for seed in 0..5 {
+            for (mix, shares) in [
+                ("fault=16 age wrprotect unmap split", &[16., 1., 1., 1., 1.][..]),
+                ("fault=90 age=10", &[90., 10.]),
+                ("age=1 split=2", &[0., 1., 0., 0., 2.]),
+                ("wrprotect=333333 unmap=1000000", &[0., 0., 333_333., 1e6]),
+            ] {
+                let operations = drawn(mix, Locality::Sequential, 30, seed);
+                let seen = histogram(Class::ALL.len(), operations.iter().map(|one| one.0 as usize));
+                let present: Vec<usize> = (0..shares.len()).filter(|&class| shares[class] > 0.0).collect();
+                let of = |all: &[f64]| present.iter().map(|&class| all[class]).collect::<Vec<_>>();
+                let seen_present: Vec<u64> = present.iter().map(|&class| seen[class]).collect();
+                assert_eq!(
+                    seen_present.iter().sum::<u64>(),
+                    DRAWN as u64,
+                    "{mix}: no class but those of the mix"
+                );
+                assert_shares(mix, &seen_present, &of(shares));
+                // Together: whether it writes does not depend on the class, though both are of one word.
+                let both = operations.iter().map(|one| 2 * one.0 as usize + usize::from(one.2));
+                let both = histogram(2 * Class::ALL.len(), both);
+                let both: Vec<u64> =
+                    present.iter().flat_map(|&class| [both[2 * class], both[2 * class + 1]]).collect();
+                let each: Vec<f64> = of(shares).iter().flat_map(|share| [0.7 * share, 0.3 * share]).collect();
+                assert_shares(&format!("{mix} that write"), &both, &each);
+            }
+            let writes = drawn("fault", Locality::Sequential, 30, seed);
+            let writes = histogram(2, writes.iter().map(|one| usize::from(one.2)));
+            assert_shares("writes", &writes, &[0.7, 0.3]);
+        }
+    }
+
+    #[test]
+    fn places_have_their_shares() {
+        let each = vec![1.0; PLACES as usize];
+        let hot: Vec<f64> = (0..PLACES).map(|place| if place < 100 { 9.1 } else { 0.1 }).collect();
+        for seed in 0..5 {
+            for (locality, shares) in [(Locality::Random, &each), (Locality::Hot, &hot)] {
+                for mix in ["fault", "age", "fault age=3"] {
+                    let places = drawn(mix, locality, 100, seed);
+                    let seen = histogram(PLACES as usize, places.iter().map(|one| one.1 as usize));
+                    assert_shares(&format!("{locality:?} {mix}"), &seen, shares);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_seed_draws_the_same_again_and_a_mix_goes_over_each_part_in_order() {
+        let mix = "fault=2 age wrprotect";
+        let operations = drawn(mix, Locality::Sequential, 50, 7);
+        assert_eq!(operations, drawn(mix, Locality::Sequential, 50, 7));
+        assert_ne!(operations, drawn(mix, Locality::Sequential, 50, 8));
+        for touches in [true, false] {
+            let places = operations.iter().filter(|one| (one.0 == Class::Fault) == touches).map(|one| one.1);
+            assert!(
+                places.zip((0..PLACES).cycle()).all(|(place, wanted)| place == wanted),
+                "touches: {touches}"
+            );
+        }
+    }
 
     /// Takes 20 ms for its first operation, and nothing for the others.
     struct Stalls {
@@ -210,16 +337,12 @@ mod tests {
     impl Operate for Stalls {
         type Error = Infallible;
 
-        fn touch(&mut self, _: u64, _: bool) -> Result<(), Infallible> {
+        fn one(&mut self, _: Class, _: u64, _: bool) -> Result<(), Infallible> {
             if self.turn == 0 {
                 std::thread::sleep(Duration::from_millis(20));
             }
             self.turn += 1;
             Ok(())
-        }
-
-        fn range(&mut self, _: Class, _: u64) -> Result<(), Infallible> {
-            unreachable!("the mix has no ranges")
         }
     }
 

@@ -14,6 +14,7 @@
 mod canonical;
 mod columns;
 mod companion;
+mod draw;
 mod drive;
 mod error;
 mod field;

@@ -162,14 +162,8 @@ impl Operate for Nothing {
     type Error = Infallible;
 
     #[inline]
-    fn touch(&mut self, place: u64, write: bool) -> Result<(), Infallible> {
-        black_box(place | u64::from(write) << 63);
-        Ok(())
-    }
-
-    #[inline]
-    fn range(&mut self, _: Class, place: u64) -> Result<(), Infallible> {
-        black_box(place);
+    fn one(&mut self, class: Class, place: u64, write: bool) -> Result<(), Infallible> {
+        black_box((class, place, write));
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use crate::point::Point;
 use crate::system::cores;
 
 /// The version of what is measured and of the columns, in the schema's metadata.
-pub const MEASUREMENT: (&str, &str) = ("pyworkbench.measurement", "1");
+pub const MEASUREMENT: (&str, &str) = ("pyworkbench.measurement", "2");
 
 /// The row of a measurement, or of one that failed.
 pub fn row(plan: &Plan, repeat: u32, run: u32, measured: Result<&Measurement, &str>) -> RecordBatch {

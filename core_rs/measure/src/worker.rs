@@ -261,15 +261,13 @@ impl<R: Runtime> Operate for Worker<'_, R> {
     type Error = Errno;
 
     #[inline]
-    fn touch(&mut self, place: u64, write: bool) -> Result<(), Errno> {
-        self.access(place * self.touch_bytes, write)
-    }
-
-    #[inline]
-    fn range(&mut self, class: Class, place: u64) -> Result<(), Errno> {
+    fn one(&mut self, class: Class, place: u64, write: bool) -> Result<(), Errno> {
+        if class == Class::Fault {
+            return self.access(place * self.touch_bytes, write);
+        }
         let (ipa, size) = self.range_of(place);
         match class {
-            Class::Fault => unreachable!("a fault is a touch"),
+            Class::Fault => unreachable!("a fault is an access"),
             Class::Age => {
                 self.age(ipa, size);
                 Ok(())

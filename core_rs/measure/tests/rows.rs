@@ -31,7 +31,7 @@ fn sum(list: &StructArray, column: &str) -> u64 {
 #[test]
 fn every_row_has_the_columns_of_the_schema() {
     let schema = schema();
-    assert_eq!((schema.num_rows(), schema.schema().metadata()["pyworkbench.measurement"].as_str()), (0, "1"));
+    assert_eq!((schema.num_rows(), schema.schema().metadata()["pyworkbench.measurement"].as_str()), (0, "2"));
     assert!(schema.schema().fields().iter().all(|field| field.is_nullable()));
     for fields in ["", r#""counters": "off""#, r#""ops_per_thread": 0, "populate": "all", "during": "age""#] {
         assert_eq!(row_of(fields).schema(), schema.schema(), "{fields}");

@@ -34,16 +34,17 @@ impl SiteInfo {
     /// A number from 1 up without gaps, given at first use: different sites have different numbers.
     #[inline]
     pub fn number(&'static self) -> u32 {
-        self.tag() & !DELAYED
-    }
-
-    /// The number or, while there is a delay, something that is greater than any number.
-    #[inline]
-    pub(crate) fn tag(&'static self) -> u32 {
-        match self.tag.load(Ordering::Relaxed) {
+        let tag = match self.tag.load(Ordering::Relaxed) {
             0 => self.assign(),
             tag => tag,
-        }
+        };
+        tag & !DELAYED
+    }
+
+    /// The number; 0 until there is one, and while there is a delay, something that is greater than any number.
+    #[inline]
+    pub(crate) fn plain_number(&self) -> u32 {
+        self.tag.load(Ordering::Relaxed)
     }
 
     /// How much longer a lock is held that was taken here, in nanoseconds.

@@ -151,7 +151,8 @@ impl Shard {
     pub(super) fn place(&self, side: Side, site: Site) -> Place<'_> {
         let (number, delay) = number(site);
         let taker = self.thread | (side as u32 * WRITES) | number as u32;
-        Place { shard: self, cells: &self.sites[side as usize][number], side, taker, delay }
+        let cells = &self.sites[side as usize][number % SITES]; // a power of two: without a check of the index
+        Place { shard: self, cells, side, taker, delay }
     }
 
     /// The cells of the site with this number, in `1..SITES`, or of the others, 0.
@@ -204,11 +205,11 @@ fn raise_alone(cell: &AtomicU64, value: u64) {
     }
 }
 
-/// The number that a site is counted under, and its delay.
+/// The number that a site is counted under, below [`SITES`], and its delay.
 #[inline]
 fn number(site: Site) -> (usize, u32) {
-    match site.tag() as usize {
-        number if number < SITES => (number, 0),
+    match site.plain_number() as usize {
+        number @ 1..SITES => (number, 0),
         _ => unusual_number(site),
     }
 }
@@ -286,9 +287,8 @@ const BUCKETS: usize = HALF * (MAX_BITS - SUB_BITS + 2) as usize;
 /// The bucket that counts durations of so many ticks.
 #[inline]
 pub(super) fn bucket(ticks: u64) -> usize {
-    let ticks = ticks.min((1 << MAX_BITS) - 1);
     let shift = (u64::BITS - (ticks | (HALF as u64)).leading_zeros()).saturating_sub(SUB_BITS);
-    (ticks >> shift) as usize + HALF * shift as usize
+    ((ticks >> shift) as usize + HALF * shift as usize).min(BUCKETS - 1)
 }
 
 /// The middle of what a bucket counts, in ticks.

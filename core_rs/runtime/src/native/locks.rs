@@ -3,7 +3,8 @@
 //!
 //! Guarantee: a lock is exclusive (or shared) as its kind is, and is dropped with its guard,
 //! also when that unwinds. An acquisition counts as contended when the lock was not free at the
-//! first try. With [`Off`](super::Off) there is nothing but the kind's own instructions on the
+//! first try. As in the kernel's `lock_stat`, a hold begins where the acquisition does, or, if it was contended, where the
+//! wait is over: a stamp before an atomic instruction overlaps with it, one behind it does not. With [`Off`](super::Off) there is nothing but the kind's own instructions on the
 //! uncontended path.
 
 use std::hint::spin_loop;
@@ -79,15 +80,16 @@ impl<C: Counting> Lock<C> {
             stretch::point();
         }
         let place = self.recorder.place(Side::Write, site);
+        let came = now::<C>(place);
         // parking_lot's `try_lock` takes longer than its `lock`, so it only runs to count.
         let first_try = if C::COUNT { self.plain.try_lock() } else { Some(self.plain.lock()) };
-        let plain = match first_try {
-            Some(guard) => guard,
+        let (plain, since) = match first_try {
+            Some(guard) => (guard, came),
             None => wait::<C, _>(place, Some(&self.last), || {
                 if sleeps { stretch::asleep(|| self.plain.lock()) } else { self.plain.lock() }
             }),
         };
-        LockGuard { hold: Hold::new(place, || Some(&self.last)), _plain: plain }
+        LockGuard { hold: Hold::new(place, since, || Some(&self.last)), _plain: plain }
     }
 
     pub(super) fn stats(&self) -> LockStats {
@@ -117,23 +119,25 @@ impl<C: Counting, K: RwLockKind> RwLock<C, K> {
     #[inline]
     pub(super) fn read(&self, span: K::Span, site: Site) -> ReadGuard<'_, C, K> {
         let place = self.recorder.place(Side::Read, site);
-        let plain = match K::try_read(&self.plain, span) {
-            Some(guard) => guard,
+        let came = now::<C>(place);
+        let (plain, since) = match K::try_read(&self.plain, span) {
+            Some(guard) => (guard, came),
             None => self.wait(place, span, || K::read(&self.plain, span)),
         };
-        ReadGuard { hold: Hold::new(place, || K::last(&self.plain, false, span)), _plain: plain }
+        ReadGuard { hold: Hold::new(place, since, || K::last(&self.plain, false, span)), _plain: plain }
     }
 
     #[inline]
     pub(super) fn write(&self, span: K::Span, site: Site) -> WriteGuard<'_, C, K> {
         let place = self.recorder.place(Side::Write, site);
+        let came = now::<C>(place);
         // Not a function that a lock break calls, too: that takes an instruction more.
-        let plain = match K::try_write(&self.plain, span) {
-            Some(guard) => guard,
+        let (plain, since) = match K::try_write(&self.plain, span) {
+            Some(guard) => (guard, came),
             None => self.wait(place, span, || K::write(&self.plain, span)),
         };
         WriteGuard {
-            hold: Hold::new(place, || K::last(&self.plain, true, span)),
+            hold: Hold::new(place, since, || K::last(&self.plain, true, span)),
             plain: Some(plain),
             lock: self,
             span,
@@ -149,12 +153,12 @@ impl<C: Counting, K: RwLockKind> RwLock<C, K> {
     }
 
     #[cold]
-    fn wait<G>(&self, place: Option<Place<'_>>, span: K::Span, lock: impl FnOnce() -> G) -> G {
+    fn wait<G>(&self, place: Option<Place<'_>>, span: K::Span, lock: impl FnOnce() -> G) -> (G, u64) {
         self.waits.begun.fetch_add(1, Ordering::Relaxed);
         let last = K::last(&self.plain, place.is_some_and(|place| place.side == Side::Write), span);
-        let guard = wait::<C, _>(place, last, lock);
+        let taken = wait::<C, _>(place, last, lock);
         self.waits.over.fetch_add(1, Ordering::Relaxed);
-        guard
+        taken
     }
 }
 
@@ -183,11 +187,13 @@ impl<C: Counting, K: RwLockKind> WriteGuard<'_, C, K> {
         }
         let (lock, span) = (self.lock, self.span);
         let place = lock.recorder.place(Side::Write, site);
-        self.plain = Some(match K::try_write(&lock.plain, span) {
-            Some(guard) => guard,
+        let came = now::<C>(place);
+        let (plain, since) = match K::try_write(&lock.plain, span) {
+            Some(guard) => (guard, came),
             None => lock.wait(place, span, || K::write(&lock.plain, span)),
-        });
-        self.hold = Hold::new(place, || K::last(&lock.plain, true, span));
+        };
+        self.plain = Some(plain);
+        self.hold = Hold::new(place, since, || K::last(&lock.plain, true, span));
     }
 }
 
@@ -218,26 +224,35 @@ impl<C: Counting> Recorder<C> {
     /// Where an acquisition is counted, if it is.
     #[inline]
     fn place(&self, side: Side, site: Site) -> Option<Place<'_>> {
-        if C::COUNT {
-            self.counters.as_deref().map(|counters| counters.mine().place(side, site))
-        } else {
-            None
-        }
+        // Not a `map`: whether there is a place is then known where it is used, without a look.
+        C::COUNT.then(|| {
+            let counters = self.counters.as_deref().expect("what counts has counters");
+            counters.mine().place(side, site)
+        })
     }
 }
 
-/// Counts a contention, and measures how long `lock` takes.
+/// The time, if it is recorded.
+#[inline]
+fn now<C: Counting>(place: Option<Place<'_>>) -> u64 {
+    if C::TIME { place.map_or(0, |place| place.now()) } else { 0 }
+}
+
+/// Counts a contention, and measures how long `lock` takes. Answers since when the lock is held, too.
 #[cold]
-fn wait<C: Counting, G>(place: Option<Place<'_>>, last: Option<&Last>, lock: impl FnOnce() -> G) -> G {
-    let Some(place) = place else { return lock() };
-    place.contended(last);
-    if !C::TIME {
-        return lock();
+fn wait<C: Counting, G>(place: Option<Place<'_>>, last: Option<&Last>, lock: impl FnOnce() -> G) -> (G, u64) {
+    if let Some(place) = &place {
+        place.contended(last);
     }
-    let start = place.now();
+    let start = now::<C>(place);
     let guard = lock();
-    place.waited(place.now().saturating_sub(start));
-    guard
+    let since = now::<C>(place);
+    if C::TIME
+        && let Some(place) = &place
+    {
+        place.waited(since.saturating_sub(start));
+    }
+    (guard, since)
 }
 
 /// A lock that is being held, and then, between [`Hold::stop`] and the drop, how long it was.
@@ -249,14 +264,13 @@ struct Hold<'a, C: Counting> {
 }
 
 impl<'a, C: Counting> Hold<'a, C> {
-    /// Counts an acquisition; the lock is held from now on.
+    /// Counts an acquisition; the lock is held.
     #[inline]
-    fn new<'b>(place: Option<Place<'a>>, last: impl FnOnce() -> Option<&'b Last>) -> Self {
+    fn new<'b>(place: Option<Place<'a>>, since: u64, last: impl FnOnce() -> Option<&'b Last>) -> Self {
         if let Some(place) = &place {
             place.acquired(last());
         }
-        let time = if C::TIME { place.map_or(0, |place| place.now()) } else { 0 };
-        Self { place, time, counting: PhantomData }
+        Self { place, time: since, counting: PhantomData }
     }
 
     /// Takes the last stamp, under the lock.

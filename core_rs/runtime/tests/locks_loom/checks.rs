@@ -84,6 +84,41 @@ pub fn readers_and_writers_all_come_to_an_end<L: Raw + 'static>(
     together(make, own, preemptions, &[write, read, write]);
 }
 
+/// Tries that race with a holder's unlock, and with each other: one that fails holds nothing, keeps nobody out for good, and one that
+/// succeeds excludes.
+pub fn a_try_that_fails_leaves_nothing<L: Raw + 'static>(
+    make: fn(usize) -> L,
+    own: usize,
+    preemptions: usize,
+) {
+    let tries_to_write: Action<L> = |protected| {
+        if let Some(held) = protected.lock.try_write(ALL) {
+            protected.object.with_mut(|_| ());
+            protected.lock.unlock_write(held);
+        }
+    };
+    let tries_to_read: Action<L> = |protected| {
+        if let Some(held) = protected.lock.try_read(ALL) {
+            protected.object.with(|_| ());
+            protected.lock.unlock_read(held);
+        }
+    };
+    for others in [[tries_to_write, tries_to_read], [tries_to_write, tries_to_write]] {
+        explore(preemptions, move || {
+            let protected = Protected::new(make(own));
+            let threads = [1, 2].map(|thread| {
+                let (protected, action) = (Arc::clone(&protected), others[thread - 1]);
+                spawn(thread.min(own), move || action(&protected))
+            });
+            protected.write(ALL);
+            join(threads);
+            let held = protected.lock.try_write(ALL).expect("nobody else is there any more");
+            protected.lock.unlock_write(held);
+            assert!(protected.lock.try_read(ALL).is_some(), "nobody else is there any more");
+        });
+    }
+}
+
 /// Spans that meet, each of several groups: the second and the third begin in another than they end in.
 pub fn ranges_exclude_where_they_meet<L: Raw + 'static>(
     make: fn(usize) -> L,

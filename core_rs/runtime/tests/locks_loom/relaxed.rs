@@ -45,7 +45,8 @@ mod sync {
 }
 
 use checks::{
-    a_reader_and_a_writer_exclude_each_other, ranges_exclude_where_they_meet, writers_exclude_each_other,
+    a_reader_and_a_writer_exclude_each_other, a_try_that_fails_leaves_nothing,
+    ranges_exclude_where_they_meet, writers_exclude_each_other,
 };
 
 #[test]
@@ -70,4 +71,22 @@ fn big_reader() {
 #[should_panic(expected = "Causality violation")]
 fn range() {
     ranges_exclude_where_they_meet(RangeLock::new, OWN, 2);
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn tries_of_mcs() {
+    a_try_that_fails_leaves_nothing(McsLock::new, OWN, 2);
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn tries_of_qrwlock() {
+    a_try_that_fails_leaves_nothing(QrwLock::new, OWN, 2);
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn tries_of_big_reader() {
+    a_try_that_fails_leaves_nothing(BigReaderLock::new, OWN, 2);
 }

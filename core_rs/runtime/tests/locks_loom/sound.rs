@@ -34,8 +34,9 @@ mod sync {
 }
 
 use checks::{
-    a_reader_and_a_writer_exclude_each_other, a_waiting_writer_is_not_overtaken,
-    ranges_exclude_where_they_meet, readers_and_writers_all_come_to_an_end, writers_exclude_each_other,
+    a_reader_and_a_writer_exclude_each_other, a_try_that_fails_leaves_nothing,
+    a_waiting_writer_is_not_overtaken, ranges_exclude_where_they_meet,
+    readers_and_writers_all_come_to_an_end, writers_exclude_each_other,
 };
 
 #[test]
@@ -81,4 +82,18 @@ fn a_writer_that_waits_for_a_big_reader_lock_is_not_overtaken() {
 #[test]
 fn range() {
     ranges_exclude_where_they_meet(RangeLock::new, OWN, 2);
+}
+
+#[test]
+fn tries() {
+    a_try_that_fails_leaves_nothing(McsLock::new, OWN, 2);
+    a_try_that_fails_leaves_nothing(QrwLock::new, OWN, 2);
+    a_try_that_fails_leaves_nothing(RangeLock::new, OWN, 2);
+    a_try_that_fails_leaves_nothing(BigReaderLock::new, OWN, 2);
+}
+
+#[test]
+fn tries_of_threads_that_share_a_node() {
+    a_try_that_fails_leaves_nothing(McsLock::new, 0, 2);
+    a_try_that_fails_leaves_nothing(BigReaderLock::new, 0, 2);
 }

@@ -1,5 +1,6 @@
 //! What every kind of lock guarantees, on real threads.
 
+use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -56,6 +57,77 @@ fn excluded(kind: LockKind, threads: usize, rounds: u64, whole: bool) {
     });
     let writers = threads.div_ceil(2) as u64;
     assert_eq!(words[0].cell().load(Ordering::Relaxed), writers * rounds, "{kind}: writers met");
+}
+
+/// Two numbers that are reached without an atomic: `ThreadSanitizer` (`sanitize.sh`) sees two accesses with no order between them,
+/// and everybody sees half of an addition.
+struct Protected(UnsafeCell<[u64; 2]>);
+
+// SAFETY: they are reached under the lock only, which is what is tested.
+#[allow(unsafe_code)]
+unsafe impl Sync for Protected {}
+
+#[allow(unsafe_code)]
+impl Protected {
+    fn add(&self) {
+        // SAFETY: the lock is held for write.
+        unsafe { (*self.0.get()).iter_mut().for_each(|number| *number += 1) };
+    }
+
+    fn read(&self) -> u64 {
+        // SAFETY: the lock is held, for read at least.
+        let [first, second] = unsafe { *self.0.get() };
+        assert_eq!(first, second, "a reader met a writer");
+        first
+    }
+}
+
+/// More threads than cores, which try, give up, and wait.
+fn tries<K: RwLockKind>() {
+    const ROUNDS: u64 = 2_000;
+    let (lock, protected) = (K::make(), Protected(UnsafeCell::new([0; 2])));
+    let added = AtomicU64::new(0);
+    on_threads(8, |thread| {
+        for round in 0..ROUNDS {
+            // Any two have the second span in common.
+            let span = match round % 4 {
+                0 => K::whole(),
+                one => K::span((one % 2) * 2 * MIB, 4 * MIB),
+            };
+            let waits = round % 3 == 0;
+            if (thread as u64 + round).is_multiple_of(2) {
+                let held = K::try_write(&lock, span).or_else(|| waits.then(|| K::write(&lock, span)));
+                if held.is_some() {
+                    protected.add();
+                    added.fetch_add(1, Ordering::Relaxed);
+                }
+            } else {
+                let held = K::try_read(&lock, span).or_else(|| waits.then(|| K::read(&lock, span)));
+                if held.is_some() {
+                    protected.read();
+                }
+            }
+        }
+    });
+    let held = K::try_write(&lock, K::whole());
+    assert!(held.is_some(), "a try that failed has left something behind");
+    assert_eq!(protected.read(), added.into_inner(), "writers met");
+    assert!(K::try_read(&lock, K::whole()).is_none(), "a reader beside a writer");
+    assert!(K::try_write(&lock, K::whole()).is_none(), "a writer beside a writer");
+    drop(held);
+    assert!(K::try_read(&lock, K::whole()).is_some(), "a try has left something behind");
+}
+
+#[test]
+fn what_is_tried_is_had_at_once_or_not_at_all() {
+    tries::<ParkingLot>();
+    tries::<Qrwlock>();
+    tries::<Std>();
+    tries::<Ticket>();
+    tries::<Mcs>();
+    tries::<super::Mutex>();
+    tries::<Range>();
+    tries::<BigReader>();
 }
 
 #[test]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from checker import Answer, alloc, check, free, read, visit, write
+from actions import alloc, free, read, visit, write
+from checker import Answer, check
 from lifecycle import Tasks
 from teardown import STRATEGIES, Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from checker import Program
+    from actions import Program
 
     Objects = dict[str, dict[str, Any]]
     Programs = dict[str, Callable[[str], Program]]
@@ -43,7 +44,7 @@ def world(
     vms: tuple[str, ...] = ("kvm",),
     stays: tuple[str, ...] = ("rmap",),
 ) -> Objects:
-    """An mm with its VMs. `fd` counts who has the VM's file, `others` are more files, `cache` is the pages in its array.
+    """An mm with its VMs. `fd` counts who has the VM's file, `others` are more files, `cache` is the pages in it.
 
     Everything here, and what tasks allocate, must be gone at the end, but for what `stays`.
     """
@@ -88,11 +89,11 @@ def race(**have: Any) -> Scenario:
 
 
 def alone(*order: str, other: str | None = None, **have: Any) -> Scenario:
-    """One task takes `order`; beside it, if said, `other`: reclaim's step, or a holder of a file who uses it and closes."""
+    """One task takes `order`; beside it, if said, `other`: reclaim, or who uses a file and closes it."""
 
     def build(kernel: Kernel) -> tuple[Objects, Programs]:
         tasks = Tasks(kernel)
-        steps = {
+        steps: dict[str, Callable[[], Program]] = {
             "exit_mm": tasks.mmput,
             "close": lambda: tasks.close("kvm"),
             "delete_slot": lambda: tasks.delete_slot("kvm"),
@@ -108,10 +109,11 @@ def alone(*order: str, other: str | None = None, **have: Any) -> Scenario:
                 yield from steps[step]()
 
         programs: Programs = {"T1": main}
+        against = {"dump": tasks.dump, "punch": tasks.punch}
         if other in ("age", "unmap", "unmap-nonblock"):
             programs["reclaim"] = lambda _: tasks.reclaim(other)
         elif other is not None:
-            programs["T2"] = lambda _: getattr(tasks, other)("kvm")
+            programs["T2"] = lambda _: against[other]("kvm")
         return world(kernel, **have), programs
 
     return build

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from checker import (
+from actions import (
     add,
     alloc,
     free,
@@ -22,9 +22,10 @@ from checker import (
     unlock,
     write,
 )
+from plain_table import free_pages, walk_and_clear
 
 if TYPE_CHECKING:
-    from checker import Program
+    from actions import Program
     from teardown import Kernel
 
 
@@ -117,7 +118,7 @@ class Tasks:
         yield unlock("subscriptions")
 
     def delete_slot(self, vm: str) -> Program:
-        """The last slot: no new readers, unmap, then `kvm_arch_commit_memory_region` frees the cache: slots_lock alone."""
+        """The last slot: no new readers, unmap; then `kvm_arch_commit_memory_region` frees the cache."""
         yield add(vm, "fd", 1)  # fdget
         yield lock(f"{vm}.slots_lock")
         yield from synchronize_srcu(vm)
@@ -151,7 +152,7 @@ class Tasks:
         yield from self.close(vm)
 
     # ---- others against a teardown -------------------------------------------------------------------------------
-    def reclaim(self, what: str, vm: str = "kvm") -> Program:
+    def reclaim(self, what: str) -> Program:
         """Another task finds a page of this mm by reverse mapping: `age`, `unmap`, `unmap-nonblock`."""
         yield lock("rmap", shared=True)
         if (yield read("rmap", "mapped")):
@@ -176,7 +177,7 @@ class Tasks:
             yield from self.walk(vm, blockable)
             return
         if not self.kernel.arm64:
-            yield from self.kernel.free_pages((yield from self.kernel.walk_and_clear(vm, PART)))
+            yield from free_pages((yield from walk_and_clear(self.kernel, vm, PART)))
             return
         if (yield read(vm, "pgt")) is None:
             return

@@ -1,7 +1,7 @@
 """What `kvm_arch_flush_shadow_all` and `kvm_arch_destroy_vm` do, by kernel and by strategy (facts, sections 3 and 7).
 
-`Kernel` is a variant with a strategy. A VM is an object (`vm`) whose fields are `struct kvm_arch`'s: `pgt`, `nested`
-and `nested_size`, `objects` and `nobjs` of the split page cache, `pgd` of the kernels that have no `struct kvm_pgtable`.
+`Kernel` is a variant with a strategy. A VM is an object (`vm`) with `struct kvm_arch`'s fields: `pgt`, `nested` and
+`nested_size`, `objects` and `nobjs` of the split page cache, `pgd` of the kernels that have no `struct kvm_pgtable`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from checker import assert_held, free, lock, might_sleep, on_stack, read, unlock, visit, write
+from actions import assert_held, free, lock, might_sleep, read, unlock, visit, write
+from plain_table import free_pages, walk_and_clear
 
 if TYPE_CHECKING:
-    from checker import Program
-
-LEAF = "guest"
-"""What an entry that maps a page of the guest holds."""
-
-NEXT, PREV = "word0", "word1"
-"""A `list_head` in a table page lies over its first two entries."""
+    from actions import Program
 
 STRATEGIES = (
     "none",
@@ -34,7 +29,7 @@ STRATEGIES = (
 
 @dataclass(frozen=True)
 class Kernel:
-    """A variant and a strategy; the rest are the wrong versions of the regression corpus and what arrays are made of."""
+    """A variant and a strategy; else the wrong versions of the regression corpus, and what arrays are made of."""
 
     variant: str = "arm64-7.3"
     strategy: str = "none"
@@ -151,10 +146,10 @@ class Kernel:
         else:
             if self.strategy == "lock-flush-free-outside":
                 yield lock(f"{vm}.mmu_lock")
-            pages = yield from self.walk_and_clear(vm)
+            pages = yield from walk_and_clear(self, vm)
             if self.strategy == "lock-flush-free-outside":
                 yield unlock(f"{vm}.mmu_lock")
-            yield from self.free_pages(pages)
+            yield from free_pages(pages)
         if around:
             yield unlock(f"{vm}.mmu_lock")
 
@@ -191,9 +186,9 @@ class Kernel:
         size = yield read(vm, "nested_size")
         array = yield read(vm, "nested")
         for i in range(size):
-            where = yield from self.nested_mmu(array, i)
-            tables.append((yield read(*where)))
-            yield write(*where, None)
+            obj, name = yield from self.nested_mmu(array, i)
+            tables.append((yield read(obj, name)))
+            yield write(obj, name, None)
         if self.old:
             yield write(vm, "nested", None)
             yield write(vm, "nested_size", 0)
@@ -231,60 +226,6 @@ class Kernel:
         if self.strategy == "lock-flush":
             yield unlock(f"{vm}.mmu_lock")
 
-    def walk_and_clear(self, vm: str, part: range = range(2)) -> Program:
-        """mips and loongarch: a table page of two entries under a pgd that stays; the pages that are empty then.
-
-        mips frees a page at once. loongarch's list of pages to free runs through their own first words.
-        """
-        claimed = []
-        head = yield from self._list_head()
-        pgd = yield read(vm, "pgd")
-        page = yield read(pgd, "entry0")
-        if page is None:
-            return claimed, head
-        for j in part:
-            if (yield read(page, f"word{j}")) == LEAF:
-                yield write(page, f"word{j}", None)
-        if len(part) < 2:
-            return claimed, head
-        yield write(pgd, "entry0", None)
-        if self.strategy == "lock-flush-free-outside":
-            claimed.append(page)
-        elif head is None:
-            yield free(page)
-        else:
-            yield from self._list_add_tail(head, page)
-        return claimed, head
-
-    def _list_head(self) -> Program:
-        if self.variant == "mips-7.3" or self.strategy == "lock-flush-free-outside":
-            return None
-        head = yield on_stack("list_head")
-        yield write(head, NEXT, head)
-        yield write(head, PREV, head)
-        return head
-
-    def _list_add_tail(self, head: str, page: str) -> Program:
-        last = yield read(head, PREV)
-        yield write(head, PREV, page)
-        yield write(page, NEXT, head)
-        yield write(page, PREV, last)
-        yield write(last, NEXT, page)
-
-    def free_pages(self, walked: tuple[list[str], str | None]) -> Program:
-        claimed, head = walked
-        for page in claimed:
-            yield free(page)
-        if head is None:
-            return
-        page = yield read(head, NEXT)
-        while page != head:
-            following, before = (yield read(page, NEXT)), (yield read(page, PREV))
-            yield write(following, PREV, before)
-            yield write(before, NEXT, following)
-            yield free(page)
-            page = following
-
     # ---- destroy_vm ----------------------------------------------------------------------------------------------
     def arch_destroy_vm(self, vm: str) -> Program:
         """After the notifier is gone."""
@@ -301,7 +242,7 @@ class Kernel:
                 yield from self.free_memory_cache(vm)
             return
         if self.variant == "mips-7.3":
-            yield from self.free_pages((yield from self.walk_and_clear(vm)))
+            yield from free_pages((yield from walk_and_clear(self, vm)))
         yield from self.kvfree((yield read(vm, "pgd")))
 
     def _destroy_nested(self, vm: str) -> Program:

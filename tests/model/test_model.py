@@ -19,7 +19,8 @@ from teardown import Kernel
 from pyworkbench import explore
 
 if TYPE_CHECKING:
-    from checker import Answer, Program
+    from actions import Program
+    from checker import Answer
 
 OBJECTS = {
     "kvm-objects": "kvm.arch.split_page_cache.objects",
@@ -35,7 +36,7 @@ def _answer(configuration: model.Configuration) -> Answer:
 
 
 @pytest.mark.parametrize("configuration", model.CONFIGURATIONS, ids=str)
-def test_the_model_and_the_explorer_agree(configuration):
+def test_the_model_and_the_explorer_agree(configuration: model.Configuration) -> None:
     ours = _answer(configuration)
     theirs = explore(
         configuration.scenario,
@@ -60,7 +61,7 @@ def _row(configuration: model.Configuration) -> str:
     )
 
 
-def test_the_table_of_the_readme_is_what_the_model_says():
+def test_the_table_of_the_readme_is_what_the_model_says() -> None:
     rows = re.findall(r"^\| .* (?:Bug|Proved) \| .*\|$", Path(__file__).with_name("README.md").read_text(), re.M)
     assert rows == [_row(one) for one in model.CONFIGURATIONS]
 
@@ -72,23 +73,23 @@ class _ForgetsOneLock(Kernel):
         yield from self.free_claimed((yield from self.claim_memory_cache(vm)))
 
 
-def test_a_strategy_that_forgets_its_lock_is_found():
+def test_a_strategy_that_forgets_its_lock_is_found() -> None:
     cell = model.Configuration("flush-race-filled", "arm64-7.3", "claim-under-lock")
     assert _answer(cell).verdict == "Proved"
     assert "double-free" in model.answer(cell, _ForgetsOneLock(strategy="claim-under-lock")).kinds
 
 
 class _ForgetsCache(Kernel):
-    def split_cache(self, vm: str) -> Program:
+    def split_cache(self, vm: str) -> Program:  # noqa: ARG002
         yield from ()
 
 
-def test_a_kernel_that_forgets_to_free_leaks():
+def test_a_kernel_that_forgets_to_free_leaks() -> None:
     assert model.answer(model.Configuration("kill", "arm64-7.3"), _ForgetsCache()).kinds == {"leak"}
 
 
-def test_a_notifier_that_waits_for_nobody_is_found(monkeypatch):
-    def forgetful(self: Tasks, vm: str) -> Program:
+def test_a_notifier_that_waits_for_nobody_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(self: Tasks, _: str) -> Program:
         yield from self.mmdrop()
 
     monkeypatch.setattr(Tasks, "notifier_unregister", forgetful)
@@ -96,7 +97,7 @@ def test_a_notifier_that_waits_for_nobody_is_found(monkeypatch):
     assert "use-after-free" in kinds
 
 
-def test_a_ladder_is_the_shortest_way_to_the_harm():
+def test_a_ladder_is_the_shortest_way_to_the_harm() -> None:
     ladder = _answer(model.Configuration("flush-race-used-up", "arm64-7.3")).ladders["double-free"]
     assert ladder[-1].endswith("free kvm-objects")
     assert {line[:2] for line in ladder} == {"T1", "T2"}

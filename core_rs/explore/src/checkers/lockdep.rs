@@ -8,7 +8,7 @@
 //!
 //! A section of SRCU or RCU is held like a lock that nobody waits for; `synchronize` is taken after all that is
 //! held, like a lock that is dropped at once. So a grace period that is waited for under a lock which its readers
-//! take is a cycle. The order that KVM documents ([`DOCUMENTED`]) is known from the beginning, as on a machine where
+//! take is a cycle. The order that KVM documents (`DOCUMENTED`) is known from the beginning, as on a machine where
 //! every VM has made a memory slot before: who breaks it is told of it, whether or not a scenario has the other side.
 //! Read locks count as locks: the kernel's queue writers before later readers, which the model
 //! does not.
@@ -22,7 +22,7 @@ use super::{Checker, View};
 use crate::finding::{Kind as Found, Mark, Role, Seen, Sink};
 
 /// KVM's order, by names: the lock that is outside, and what is taken, or waited for, inside it.
-pub const DOCUMENTED: [(&str, &str); 5] = [
+const DOCUMENTED: [(&str, &str); 5] = [
     ("kvm->lock", "vcpu->mutex"),
     ("vcpu->mutex", "kvm->slots_lock"),
     ("kvm->lock", "kvm->srcu"),

@@ -220,7 +220,9 @@ impl<R: Runtime> Heap<R> {
             self.violated(rule, "NULL", site);
             return None;
         };
-        let Some(word) = block.words.get(field) else {
+        // Past the end of an object that was freed there is freed memory, too: a use after free, with its provenance.
+        let freed = block.frees.load(Ordering::Relaxed) != 0;
+        let Some(word) = block.words.get(field).or_else(|| block.words.last().filter(|_| freed)) else {
             self.violated("out-of-bounds", block.name, site);
             return None;
         };

@@ -37,7 +37,7 @@ from pyworkbench.errors import (
     TableError,
     WorkbenchError,
 )
-from pyworkbench.explore import calls_modelled, explore, replay_schedule, scenarios, strategies, variants
+from pyworkbench.explore import calls_modelled, cases, explore, replay_schedule, scenarios, strategies, variants
 from pyworkbench.first_findings import first_findings
 from pyworkbench.matrix import orderings, verdict_matrix
 from pyworkbench.overlap import Overlap, TraceOverlaps, find_overlaps, overlaps
@@ -76,6 +76,7 @@ __all__ = [
     "Verdict",
     "WorkbenchError",
     "calls_modelled",
+    "cases",
     "compare",
     "compare_chains",
     "explore",

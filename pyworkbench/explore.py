@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
+    import pandas as pd
+
 Search = Literal["dpor", "dfs", "random", "pct", "surw"]
+SEARCHES: dict[Search, str] = {
+    "dpor": "source-DPOR with sleep sets: proves, with one execution for each equivalence class or a few more",
+    "dfs": "depth-first without reduction: proves, if there is time",
+    "random": "each choice with equal chances: only looks for bugs",
+    "pct": "priorities that change at a few random places: looks for bugs, with a bound on their chance to be missed",
+    "surw": "choices weighted by the actions that are left: only looks for bugs",
+}
 
 
 def explore(
@@ -78,7 +87,7 @@ def explore(
         ('Bug', 'kvm.arch.split_page_cache.objects')
     """
     if search in {"random", "pct", "surw"} and executions is None and time_s is None:
-        raise InputError(f"search {search} never ends by itself: give executions or time_s")
+        raise InputError(f"search {search} never ends by itself: give executions or time_s (--executions, --time)")
     how = {
         "scenario": scenario,
         "variant": variant,
@@ -94,7 +103,9 @@ def explore(
         "minimise": minimise,
     }
     if executor is not None and (search != "dpor" or executions is not None):
-        raise InputError("executor: only search dpor without a bound on executions can be done in parts")
+        raise InputError(
+            "an executor (--jobs) needs search dpor without a bound on executions: nothing else can be done in parts"
+        )
     with exploring() if progress is None else nullcontext(progress) as show:
         if executor is None:
             return _verdict(within=[], progress=show, **how)
@@ -226,6 +237,42 @@ def replay_schedule(schedule: str, *, every_action: bool = False) -> Replayed:
     return Replayed(found["program"], found["actions"], _findings(found["findings"]), changes)
 
 
+def cases() -> pd.DataFrame:
+    """What has a name: a row for each scenario, variant, strategy and search, with a line on what it is.
+
+    Columns: `what` (`scenario`, `variant`, `strategy`, `search`), `name`, `about`, and `text`, which says the same in
+    full to the argument of that name: what to begin one's own from.
+
+    Example:
+        >>> known = cases().set_index("name")
+        >>> known.loc["flush-race-filled", "text"]
+        'setup cache=filled; task T1: exit; task T2 fds=vm: close vm'
+        >>> known.loc["slots-lock", "text"]
+        'hold=nobody helpers=take table=inside nested=inside cache=slots-lock'
+    """
+    import pandas as pd  # noqa: PLC0415 (a command that explores does without)
+
+    return pd.DataFrame(named_rows(), columns=["what", "name", "about", "text"])
+
+
+def named_rows() -> list[dict[str, str]]:
+    """The rows of `cases`."""
+    named = _named()
+    rows = [
+        {"what": "scenario", "name": one["name"], "about": one["about"], "text": one["text"].replace("\n", "; ")}
+        for one in named["scenarios"]
+    ]
+    rows += [
+        {"what": "variant", "name": name, "about": about, "text": name}
+        for name, about in zip(named["variants"], named["variants_about"], strict=True)
+    ]
+    rows += [
+        {"what": "strategy", "name": name, **one}
+        for name, one in zip(named["strategies"], named["strategies_about"], strict=True)
+    ]
+    return rows + [{"what": "search", "name": name, "about": about, "text": name} for name, about in SEARCHES.items()]
+
+
 def scenarios() -> dict[str, str]:
     """The named scenarios, and what each shows.
 
@@ -252,7 +299,10 @@ def strategies() -> list[str]:
 
 
 def _findings(found: list[dict[str, Any]]) -> tuple[Finding, ...]:
-    return tuple(Finding(**{**one, "steps": tuple(one["steps"]), "lines": tuple(one["lines"])}) for one in found)
+    return tuple(
+        Finding(**{**one, "steps": tuple(one["steps"]), "lines": tuple(one["lines"]), "columns": tuple(one["columns"])})
+        for one in found
+    )
 
 
 @cache

@@ -124,6 +124,9 @@ def orderings(
     _check_how(how)
     if limit < 1 or prove < 0:
         raise InputError(f"limit {limit}, prove {prove}: at least one order, and of those none or more")
+    _core.does_not_apply(
+        scenario=scenario, variant=variant, strategy=strategy
+    )  # wrong names are refused also where nothing is explored
     found, complete, stopped = _core.orderings(scenario, limit=limit)
     rows: list[dict[str, Any]] = [
         {

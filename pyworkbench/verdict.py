@@ -52,6 +52,9 @@ class Finding:
     """One column a thread, time downwards: text for a commit message; empty if no single execution shows it."""
     lines: tuple[dict[str, Any], ...] = field(repr=False)
     """The ladder line by line: `action`, `thread`, `function`, `text`, `note`."""
+    columns: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    """The ladder's columns from left to right: `thread`, `head`, and `calls`, outermost first, that all its lines are
+    inside of."""
 
     def frame(self) -> pd.DataFrame:
         """The ladder as a frame, a row a line."""
@@ -63,7 +66,7 @@ class Finding:
         """The ladder as a drawing that loads nothing."""
         from pyworkbench.ladder import svg  # noqa: PLC0415 (only notebooks and reports draw)
 
-        return svg(self.lines, title=f"{self.kind}: {self.object}")
+        return svg(self.lines, title=f"{self.kind}: {self.object}", columns=self.columns)
 
     def inside(self, role: str) -> list[str]:
         """Inside which functions the step of a role (`used`, `freed`, ...) is, innermost first."""
@@ -71,7 +74,9 @@ class Finding:
 
     def as_json(self) -> dict[str, Any]:
         """The finding as one JSON object, without its ladder."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in {"ladder", "lines"}}
+        return {
+            one.name: getattr(self, one.name) for one in fields(self) if one.name not in {"ladder", "lines", "columns"}
+        }
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.what}"

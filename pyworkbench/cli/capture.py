@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pyworkbench import (
+    InputError,
     Replay,
     TraceOverlaps,
     Verdict,
@@ -33,7 +34,10 @@ def ops(
     walker: Annotated[Walker, typer.Option(help=WALKER_HELP)] = "upstream",
 ) -> None:
     """Run a script of table operations and print what each caused, returned and left behind."""
-    text = sys.stdin.read() if file == Path("-") else file.read_text()
+    try:
+        text = sys.stdin.read() if file == Path("-") else file.read_text()
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}; expected a script of table operations") from error
     sys.stdout.write(run_ops(text, walker=walker))
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,13 +17,13 @@ from pyworkbench import (
     first_findings,
     orderings,
     replay_schedule,
-    scenarios,
-    strategies,
-    variants,
     verdict_matrix,
 )
-from pyworkbench.explore import Search
+from pyworkbench.explore import Search, named_rows
 from pyworkbench.matrix import RACES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 commands = typer.Typer()
 
@@ -32,6 +32,21 @@ Strategies = Annotated[list[str] | None, typer.Option("--strategy", help="A lock
 Variant = Annotated[str, typer.Option(help="The kernel's teardown.")]
 Strategy = Annotated[str, typer.Option(help="The locking strategy: a name, or parts such as `cache=claim`.")]
 Json = typer.Option("--json", help="JSON: one object a line.")
+
+
+EXPLORE_EPILOG = """Exit codes: 0 Proved, 10 Bug, 11 Exhausted; with --replay 10 harm, 1 no harm.
+
+pwb explore flush-race-filled --strategy claim-under-lock
+
+pwb explore flush-race-filled --strategy "hold=arch helpers=assert cache=claim"
+
+pwb explore "setup cache=filled; task T1: exit; task T2 fds=vm: close vm" --search pct --executions 1000
+
+pwb explore --replay "pwb1:flush-race-filled arm64-7.3 none:0" --every-action"""
+MATRIX_EPILOG = (
+    'pwb matrix flush-race-filled flush-age --variant arm64-7.3 --strategy none --strategy "nested=defer cache=defer"'
+)
+ORDERINGS_EPILOG = 'pwb orderings "task T1 fds=vm: close vm, exit; task T2 fds=vm: close vm" --prove 3'
 
 
 def how(
@@ -67,7 +82,7 @@ def stop_if(stopped: bool) -> None:
         raise KeyboardInterrupt
 
 
-@commands.command("explore", epilog="Exit codes: 0 Proved, 10 Bug, 11 Exhausted; with --replay 10 harm, 1 no harm.")
+@commands.command("explore", epilog=EXPLORE_EPILOG)
 @takes_how
 def explore_command(
     scenario: Annotated[
@@ -85,16 +100,20 @@ def explore_command(
     jobs: Annotated[
         int, typer.Option(min=1, help="Threads, each on parts of the executions; dpor alone has parts.")
     ] = 1,
-    list_all: Annotated[bool, typer.Option("--list", help="List the scenarios, variants and strategies.")] = False,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="List scenarios, variants, strategies and searches, with a line on each.")
+    ] = False,
     as_json: Annotated[bool, Json] = False,
     **how: Any,
 ) -> None:
     """Run every interleaving of a scenario, and say whether one does harm: a proof, or a ladder that shows it."""
     if list_all:
-        list_cases()
+        list_cases(as_json=as_json)
         return
     if (scenario is None) == (schedule is None):
         raise InputError("give a scenario or --replay SCHEDULE; --list lists the scenarios")
+    if every_action and schedule is None:
+        raise InputError("--every-action is for --replay: give the schedule that a verdict ends with")
     if schedule is not None:
         replayed = replay_schedule(schedule, every_action=every_action)
         print(json.dumps(replayed.as_json()) if as_json else replayed)
@@ -116,7 +135,7 @@ def explore_command(
     raise typer.Exit({"Proved": 0, "Bug": 10, "Exhausted": 11}[verdict.answer])
 
 
-@commands.command("matrix")
+@commands.command("matrix", epilog=MATRIX_EPILOG)
 @takes_how
 def matrix_command(
     scenario: Annotated[
@@ -152,15 +171,13 @@ def matrix_command(
         with sweeping() as measuring:
             matrix = with_costs(matrix, guest=guest, leaf=leaf, lock=lock, repeats=repeats, out=out, progress=measuring)
     if as_json:
-        for line in matrix.to_json(orient="records", lines=True).splitlines():
-            row = json.loads(line)
-            print(json.dumps(row | {"kinds": row["kinds"].split(", ") if row["kinds"] else []}))
+        print_rows(matrix)
     else:
         show_matrix(matrix, search=how["search"], ladders=ladders)
     stop_if(matrix.attrs["stopped"])
 
 
-@commands.command("orderings")
+@commands.command("orderings", epilog=ORDERINGS_EPILOG)
 @takes_how
 def orderings_command(
     scenario: Annotated[
@@ -185,7 +202,7 @@ def orderings_command(
             scenario, limit=limit, prove=prove, variant=variant, strategy=strategy, progress=progress, **how
         )
     if as_json:
-        print(orders.to_json(orient="records", lines=True), end="")
+        print_rows(orders)
     else:
         show_orderings(orders, search=how["search"], ladders=ladders)
     stop_if(orders.attrs["stopped"])
@@ -203,14 +220,37 @@ def first_findings_command(
     with counting("searching") as progress:
         found = first_findings(seeds, executions=executions, progress=progress)
     if as_json:
-        print(found.to_json(orient="records", lines=True), end="")
+        print_rows(found)
     else:
         show_first_findings(found)
     stop_if(found.attrs["stopped"])
 
 
-def list_cases() -> None:
-    """Prints what `explore` knows by name."""
-    for name, about in scenarios().items():
-        print(f"{name:26} {about}")
-    print(f"\nvariants:   {', '.join(variants())}\nstrategies: {', '.join(strategies())}")
+def print_rows(frame: "pd.DataFrame") -> None:
+    """Prints a frame as an object a row; kinds of harm as a list."""
+    for line in frame.to_json(orient="records", lines=True).splitlines():
+        row = json.loads(line)
+        if "kinds" in row:
+            row["kinds"] = row["kinds"].split(", ") if row["kinds"] else []
+        print(json.dumps(row))
+
+
+def list_cases(*, as_json: bool) -> None:
+    """Prints what `explore` knows by name, each with a line on what it is."""
+    before = ""
+    for row in named_rows():
+        if as_json:
+            print(json.dumps(row))
+            continue
+        if row["what"] != before:
+            before = row["what"]
+            print(f"{_HEADINGS[before]}:")
+        print(f"  {row['name']:26} {row['about']}")
+
+
+_HEADINGS = {
+    "scenario": "scenarios",
+    "variant": "\nvariants (--variant)",
+    "strategy": "\nstrategies (--strategy), or parts such as `hold=arch helpers=assert cache=claim`",
+    "search": "\nsearches (--search)",
+}

@@ -45,6 +45,14 @@ def test_the_command_prints_what_the_recorder_counted_in_every_iteration(trace: 
     assert printed == {}
 
 
+@pytest.mark.parametrize("trace", [trace for stats in STATS for trace in traces_of(stats)], ids=lambda p: p.name)
+def test_with_empty_caches_every_two_frees_at_once_are_those_that_the_recorder_saw(trace: Path) -> None:
+    found = overlaps(trace, empty_caches=True)
+    caches = {frozenset(pids) for pids in found[found["kind"] == "cache"]["pids"]}
+    stats = json.loads((trace.parent / f"{trace.name.split('.')[1]}.stats.json").read_text())
+    assert caches == {frozenset([one["t1"], one["t2"]]) for one in stats if one["mc_overlap"]}
+
+
 def test_a_cache_that_one_task_found_empty_is_shown_when_asked_for() -> None:
     counts = [len(overlaps(RACE / "own-b1", empty_caches=empty)) for empty in (False, True)]
     assert counts == [47, 48]

@@ -1,5 +1,6 @@
 """The package as it is imported and typed."""
 
+import doctest
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +31,9 @@ def test_every_public_name_has_a_docstring() -> None:
     names = [name for name in pyworkbench.__all__ if not getattr(pyworkbench, name).__doc__]
     members = {name: member for name, member in vars(pyworkbench.Stage2).items() if name[0] != "_"}
     assert (names, [name for name, member in members.items() if not member.__doc__]) == ([], [])
+
+
+def test_what_the_readme_shows_is_so() -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    failed, tried = doctest.testfile(str(readme), module_relative=False, encoding="utf-8")
+    assert (failed, tried > 5) == (0, True)

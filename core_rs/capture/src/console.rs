@@ -21,11 +21,25 @@ pub(crate) struct Message<'a> {
 
 /// The messages of a line.
 pub(crate) fn messages(line: Line<'_>) -> impl Iterator<Item = Message<'_>> {
-    let (time_us, caller, text) = match kmsg(line.text) {
-        Some(found) => found,
-        None => prefixed(line.text),
+    let parts = if kmsg(line.text).is_some() { [line.text, ""] } else { apart(line.text) };
+    parts.into_iter().enumerate().filter(|(at, part)| *at == 0 || !part.is_empty()).flat_map(
+        move |(_, part)| {
+            let (time_us, caller, text) = kmsg(part).unwrap_or_else(|| prefixed(part));
+            text.split("\\x0a").map(move |text| Message { line: line.number, time_us, caller, text })
+        },
+    )
+}
+
+/// A serial line's noise, or a line of somebody who did not end it, and the message that begins behind it.
+fn apart(text: &str) -> [&str; 2] {
+    let begins = |at: &usize| {
+        let inside = text[at + 1..].split_once(']').map(|(inside, _)| inside.trim_start());
+        let is_time = inside
+            .is_some_and(|one| one.len() > 7 && one.as_bytes()[one.len() - 7] == b'.' && time(one).is_some());
+        is_time && !prefixed(&text[..*at]).2.trim().is_empty()
     };
-    text.split("\\x0a").map(move |text| Message { line: line.number, time_us, caller, text })
+    let at = text.match_indices('[').map(|(at, _)| at).filter(|at| *at > 0).find(begins);
+    at.map_or([text, ""], |at| [&text[..at], &text[at..]])
 }
 
 /// `level,sequence,microseconds,flags[,caller=T93];text`
@@ -124,6 +138,18 @@ mod tests {
         check("3,202,5329163,-,caller=T43; kfree+0x1/0x2", Some(5_329_163), Some("T43"), " kfree+0x1/0x2");
         check(" kfree+0x1/0x2 [kvm]", None, None, " kfree+0x1/0x2 [kvm]");
         check("[kvm] is a module", None, None, "[kvm] is a module");
+        check("[    5.3] took [0.5] s", Some(5_300_000), None, "took [0.5] s");
+    }
+
+    #[test]
+    fn a_message_behind_noise_or_behind_a_line_without_an_end_is_one_of_its_own() {
+        for noise in ["\u{fffd}\u{1b}[0m", "init: mounting", "[    5.084001] S6b iter", "login: "] {
+            let text = format!("{noise}[    5.329163][   T93] BUG: KASAN");
+            let found: Vec<_> = messages(Line { number: 1, text: &text, ended: true }).collect();
+            assert_eq!(found.len(), 2, "{text}");
+            let Message { time_us, caller, text, .. } = found[1];
+            assert_eq!((time_us, caller, text), (Some(5_329_163), Some("T93"), "BUG: KASAN"));
+        }
     }
 
     #[test]

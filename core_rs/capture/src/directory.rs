@@ -195,13 +195,13 @@ impl File {
         let name = self.name();
         match fs::read(&self.path) {
             Ok(bytes) => self.form.parse(&bytes, &name),
-            Err(source) => Err(CaptureError::Io { path: name, source }),
+            Err(source) => Err(CaptureError::refused(&self.path, source, "a file of a capture")),
         }
     }
 }
 
 fn list(directory: &Path) -> Result<Vec<File>, CaptureError> {
-    let refused = |source| CaptureError::Io { path: directory.display().to_string(), source };
+    let refused = |source| CaptureError::refused(directory, source, "the directory of a capture");
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(refused)? {
         let entry = entry.map_err(refused)?;
@@ -228,7 +228,7 @@ fn read_environment(directory: &Path) -> Result<Environment, CaptureError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(incomplete(directory, "it holds no env.json", env::EXPECTED))
         }
-        Err(source) => Err(CaptureError::Io { path: name, source }),
+        Err(source) => Err(CaptureError::refused(&path, source, env::EXPECTED)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is wrong with an input: the file, the line, the cause, and what would have been right.
 
 use std::fmt;
+use std::path::Path;
 
 use thiserror::Error;
 
@@ -81,16 +82,28 @@ pub enum CaptureError {
         expected: String,
     },
     /// The operating system refused.
-    #[error("{path}: {source}")]
+    #[error("{path}: {}; expected {expected}", refusal(source))]
     Io {
         /// The file.
         path: String,
         /// What it said.
         source: std::io::Error,
+        /// What would have been right.
+        expected: &'static str,
     },
 }
 
+/// What the system says, without the number.
+fn refusal(source: &std::io::Error) -> String {
+    let said = source.to_string();
+    said.split_once(" (os error").map_or(said.as_str(), |(said, _)| said).to_owned()
+}
+
 impl CaptureError {
+    pub(crate) fn refused(path: &Path, source: std::io::Error, expected: &'static str) -> Self {
+        Self::Io { path: path.display().to_string(), source, expected }
+    }
+
     /// The file and line that the message names; none for a directory or a refusal of the system.
     pub fn place(&self) -> Option<&Place> {
         match self {

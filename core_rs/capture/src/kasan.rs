@@ -120,7 +120,7 @@ pub struct SlabObject {
 /// ```
 pub fn parse_kasan(bytes: &[u8], name: &str) -> Result<Vec<KasanReport>, CaptureError> {
     let blame = Blame { file: name, what: "a kernel's log" };
-    let text = Text::read(bytes, blame)?;
+    let text = Text::read_noisy(bytes, blame)?;
     let mut reader = Reader::default();
     let mut is_log = false;
     for message in text.lines().flat_map(messages) {
@@ -156,7 +156,8 @@ impl Frame {
                 let hex = |text: &str| bare_hex(text.strip_prefix("0x")?);
                 (symbol, Some((hex(offset)?, hex(size)?)))
             }
-            None if is_inlined => (first, None),
+            // Inlined, or as scripts/decode_stacktrace.sh has it: `function (file.c:93)`.
+            None if is_inlined || words.next().is_some_and(is_place) => (first, None),
             None => return None,
         };
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.$".contains(&byte);
@@ -175,6 +176,14 @@ impl KasanReport {
             [&self.freed, &self.allocated].into_iter().flatten().filter_map(|track| track.task.as_ref());
         self.task.iter().chain(tracks).map(|task| task.pid)
     }
+}
+
+/// `(arch/arm64/kvm/mmu.c:93)`, with a bracket that may close behind more words.
+fn is_place(word: &str) -> bool {
+    let place = word.strip_prefix('(').and_then(|word| word.trim_end_matches(')').rsplit_once(':'));
+    place.is_some_and(|(file, line)| {
+        file.contains('.') && !line.is_empty() && line.bytes().all(|digit| digit.is_ascii_digit())
+    })
 }
 
 /// Which stack the frames that follow belong to.
@@ -277,11 +286,13 @@ impl<'a> Reader<'a> {
                 report.address = Some(access.address);
                 report.task = access.task;
             }
-        } else if let Some((cpu, pid, kernel)) = cpu_line(text) {
-            self.is_foreign = report.task.as_ref().is_some_and(|task| task.pid != pid);
+        } else if let Some(line) = CpuLine::parse(text) {
+            self.is_foreign = report.task.as_ref().is_some_and(|task| task.pid != line.task.pid);
             if !self.is_foreign && report.cpu.is_none() {
-                report.cpu = Some(cpu);
-                report.kernel = kernel.map(str::to_owned);
+                report.cpu = Some(line.cpu);
+                report.kernel = line.kernel.map(str::to_owned);
+                // Oopses, and frees before 6.2, have no line of their own for the task.
+                report.task.get_or_insert(line.task);
             }
             if self.is_foreign {
                 self.section = Section::None;
@@ -359,13 +370,27 @@ impl AccessLine {
     }
 }
 
-/// `CPU: 1 UID: 0 PID: 43 Comm: T2 Not tainted 7.3.4 #1`: processor, task and release.
-fn cpu_line(text: &str) -> Option<(u32, u32, Option<&str>)> {
-    let rest = text.strip_prefix("CPU: ")?;
-    let cpu = rest.split(' ').next()?.parse().ok()?;
-    let (_, pid) = rest.split_once("PID: ")?;
-    let release = text.split_once(" #").and_then(|(before, _)| before.split_whitespace().next_back());
-    Some((cpu, pid.split(' ').next()?.parse().ok()?, release))
+/// `CPU: 1 UID: 0 PID: 43 Comm: T2 Not tainted 7.3.4 #1`
+struct CpuLine<'a> {
+    cpu: u32,
+    task: Task,
+    kernel: Option<&'a str>,
+}
+
+impl<'a> CpuLine<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let rest = text.strip_prefix("CPU: ")?;
+        let cpu = rest.split(' ').next()?.parse().ok()?;
+        let (_, rest) = rest.split_once("PID: ")?;
+        let (pid, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        let comm = rest.strip_prefix("Comm: ").and_then(|rest| {
+            let ends = [" Not tainted", " Tainted:", " Kdump:"];
+            let end = ends.iter().filter_map(|end| rest.find(end)).min()?;
+            Some(rest[..end].to_owned())
+        });
+        let kernel = text.rsplit_once(" #").and_then(|(before, _)| before.split_whitespace().next_back());
+        Some(Self { cpu, task: Task { pid: pid.parse().ok()?, comm }, kernel })
+    }
 }
 
 #[derive(Clone, Copy)]

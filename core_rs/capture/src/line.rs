@@ -24,10 +24,30 @@ const DASH: usize = 16;
 
 /// Takes a line apart; the error names the first part that is not there.
 pub(crate) fn event_line(line: &str) -> Result<EventLine<'_>, &'static str> {
-    let (comm, pid, cpu, rest) = match who(line, DASH) {
-        Some(found) => found,
-        None => elsewhere(line).ok_or("it has no TASK-PID and [CPU]")?,
-    };
+    match who(line, DASH) {
+        Some(found) => what(found),
+        None => elsewhere(line),
+    }
+}
+
+/// A line whose padding was changed: a name may have dashes of its own, so it is the first dash with which all fits.
+#[cold]
+fn elsewhere(line: &str) -> Result<EventLine<'_>, &'static str> {
+    let line = line.trim_start_matches(' ');
+    let mut error = "it has no TASK-PID and [CPU]";
+    for (dash, _) in line.match_indices('-').filter(|&(dash, _)| dash > 0) {
+        match who(line, dash).map(what) {
+            Some(Ok(found)) => return Ok(found),
+            Some(Err(cause)) => error = cause,
+            None => {}
+        }
+    }
+    Err(error)
+}
+
+/// Takes apart what follows task and processor.
+#[inline]
+fn what((comm, pid, cpu, rest): (Comm, u32, u32, &str)) -> Result<EventLine<'_>, &'static str> {
     let rest = rest.trim_start_matches(' ');
     let (word, after) = word(rest);
     let (t_us, rest) = if let Some(t_us) = time(word) {
@@ -60,13 +80,6 @@ fn who(line: &str, dash: usize) -> Option<(Comm, u32, u32, &str)> {
     }
     let (cpu, rest) = number(rest.strip_prefix('[')?)?;
     Some((comm, pid, cpu, rest.strip_prefix(']')?))
-}
-
-/// The same for a line whose padding was changed: the first dash that fits.
-#[cold]
-fn elsewhere(line: &str) -> Option<(Comm, u32, u32, &str)> {
-    let line = line.trim_start_matches(' ');
-    line.match_indices('-').filter(|&(dash, _)| dash > 0).find_map(|(dash, _)| who(line, dash))
 }
 
 #[inline]

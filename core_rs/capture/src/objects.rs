@@ -53,7 +53,10 @@ pub struct KnownCall {
 pub fn kasan_in(path: &Path, trace: Option<&Path>) -> Result<Vec<KasanReport>, CaptureError> {
     let path = &log_at(path)?;
     let name = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| CaptureError::Io { path: name.clone(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| {
+        let expected = "a kernel's log, plain or gzip, or a directory with one";
+        CaptureError::refused(path, source, expected)
+    })?;
     let mut reports = parse_kasan(&bytes, &name)?;
     if reports.is_empty() {
         return Ok(reports);
@@ -108,8 +111,9 @@ enum Name {
 }
 
 fn known(report: &KasanReport, calls: &Calls<'_>, file: &str) -> Option<Known> {
-    let address = report.address?;
-    let base = report.object.as_ref().map_or(address, |object| object.address);
+    let object = report.object.as_ref().map(|object| object.address);
+    let address = report.address.or(object)?; // frees before 6.2 have the object's alone
+    let base = object.unwrap_or(address);
     let sights: Vec<_> = calls.iter().filter_map(|call| Some((sight(call, address, base)?, call))).collect();
     let is_of = |pid| report.pids().any(|task| task == pid);
     let (sight, call) = sights.iter().rev().find(|(_, call)| is_of(call.pid)).or(sights.last())?;

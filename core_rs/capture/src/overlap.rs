@@ -167,7 +167,10 @@ pub(crate) fn traces_at(path: &Path, source: Source) -> Result<Vec<(String, Trac
 /// A file of any name: packed operations if it begins as JSON does.
 fn read(path: &Path) -> Result<(String, Trace), CaptureError> {
     let name = path.display().to_string();
-    let bytes = fs::read(path).map_err(|source| CaptureError::Io { path: name.clone(), source })?;
+    let bytes = fs::read(path).map_err(|source| {
+        let expected = "ftrace's text or packed operations, plain or gzip, or a directory with such";
+        CaptureError::refused(path, source, expected)
+    })?;
     let trace =
         if begins_with_brace(&bytes) { parse_ops(&bytes, &name) } else { parse_ftrace(&bytes, &name) }?;
     Ok((name, trace))
@@ -188,7 +191,7 @@ fn below(directory: &Path, source: Source) -> Result<Vec<(String, Trace)>, Captu
 }
 
 fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>, CaptureError> {
-    let refused = |source| CaptureError::Io { path: directory.display().to_string(), source };
+    let refused = |source| CaptureError::refused(directory, source, "a directory that can be read");
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).map_err(refused)? {
         let entry = entry.map_err(refused)?;

@@ -21,19 +21,7 @@ pub(crate) struct Text<'a>(Cow<'a, str>);
 impl<'a> Text<'a> {
     /// Inflates `bytes` if they are gzip, and checks that they are text.
     pub(crate) fn read(bytes: &'a [u8], blame: Blame<'_>) -> Result<Self, CaptureError> {
-        let bytes = if bytes.starts_with(&GZIP_MAGIC) {
-            Cow::Owned(inflate(bytes, blame)?)
-        } else if Path::new(blame.file).extension().is_some_and(|suffix| suffix == "gz") && !bytes.is_empty()
-        {
-            let cause =
-                format!("it begins with {:02x?}, not with gzip's magic", &bytes[..bytes.len().min(2)]);
-            return Err(blame.not_this(1, cause, "a gzip file, whose first bytes are 1f 8b"));
-        } else {
-            Cow::Borrowed(bytes)
-        };
-        if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Err(blame.not_this(1, "it is empty", blame.what));
-        }
+        let bytes = whole(bytes, blame)?;
         if let Some(at) = memchr(0, &bytes) {
             return Err(blame.not_this(line_of(&bytes, at), "it holds a NUL byte, so it is binary", "text"));
         }
@@ -51,6 +39,32 @@ impl<'a> Text<'a> {
         }))
     }
 
+    /// The same for what a serial line may have brought: some bytes that are no text are replaced. Many are an error.
+    pub(crate) fn read_noisy(bytes: &'a [u8], blame: Blame<'_>) -> Result<Self, CaptureError> {
+        /// The share of bytes that are no text from which on it is not a text with noise.
+        const TOO_MANY: usize = 10;
+        let bytes = whole(bytes, blame)?;
+        let is_text = |byte: &u8| !byte.is_ascii_control() || b"\t\n\r\x1b\x08\x07".contains(byte);
+        let chunks = bytes.utf8_chunks();
+        let odd: usize = chunks.map(|chunk| chunk.invalid().len()).sum::<usize>()
+            + bytes.iter().filter(|byte| !is_text(byte)).count();
+        if odd * TOO_MANY > bytes.len() {
+            return Err(blame.not_this(
+                1,
+                format!("{odd} of its bytes are no text, so it is binary"),
+                "text",
+            ));
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let quiet = |letter: char| letter != '\0';
+        let text = if text.contains('\0') {
+            text.chars().filter(|one| quiet(*one)).collect()
+        } else {
+            text.into_owned()
+        };
+        Ok(Self(Cow::Owned(text)))
+    }
+
     /// All of it.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -60,6 +74,22 @@ impl<'a> Text<'a> {
     pub(crate) fn lines(&self) -> Lines<'_> {
         Lines { rest: &self.0, number: 0 }
     }
+}
+
+/// The bytes, inflated if they are gzip; not empty.
+fn whole<'a>(bytes: &'a [u8], blame: Blame<'_>) -> Result<Cow<'a, [u8]>, CaptureError> {
+    let bytes = if bytes.starts_with(&GZIP_MAGIC) {
+        Cow::Owned(inflate(bytes, blame)?)
+    } else if Path::new(blame.file).extension().is_some_and(|suffix| suffix == "gz") && !bytes.is_empty() {
+        let cause = format!("it begins with {:02x?}, not with gzip's magic", &bytes[..bytes.len().min(2)]);
+        return Err(blame.not_this(1, cause, "a gzip file, whose first bytes are 1f 8b"));
+    } else {
+        Cow::Borrowed(bytes)
+    };
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(blame.not_this(1, "it is empty", blame.what));
+    }
+    Ok(bytes)
 }
 
 /// A line of a [`Text`].

@@ -203,7 +203,44 @@ fn an_oops_at_an_address_near_zero_is_a_report_too() {
     assert_eq!((report.kind.as_str(), report.address), ("null-ptr-deref", Some(0x18)));
     assert_eq!((report.place.as_str(), report.cpu), ("kvm_mmu_free_memory_cache+0x40/0x118", Some(1)));
     assert_eq!(functions(&report.stack), ["kvm_mmu_free_memory_cache", "kvm_uninit_stage2_mmu"]);
+    let task = report.task.as_ref().unwrap();
+    assert_eq!((task.pid, task.comm.as_deref()), (43, Some("T2")));
     assert!(report.complete);
+}
+
+#[test]
+fn a_free_of_an_older_kernel_without_an_address_has_its_task_and_object() {
+    let rule = "=".repeat(66);
+    let log = format!(
+        "\
+[    9.1] {rule}
+[    9.1] BUG: KASAN: double-free or invalid-free in kvm_mmu_free_memory_cache+0x40/0x118
+[    9.1]
+[    9.1] CPU: 1 PID: 43 Comm: my vmm #2 Tainted: G    B             5.10.0-9-arm64 #1 Debian
+[    9.1] Call trace:
+[    9.1]  kfree+0x40/0x118
+[    9.1]
+[    9.1] The buggy address belongs to the object at ffff000006ee4000
+[    9.1]  which belongs to the cache kmalloc-8k of size 8192
+[    9.1] {rule}
+"
+    );
+    let [report] = &parse(&log)[..] else { panic!("one report") };
+    let task = report.task.as_ref().unwrap();
+    assert_eq!((task.pid, task.comm.as_deref()), (43, Some("my vmm #2")));
+    assert_eq!((report.kernel.as_deref(), report.cpu), (Some("5.10.0-9-arm64"), Some(1)));
+    assert_eq!(report.object.as_ref().unwrap().address, 0xffff_0000_06ee_4000);
+    assert!(report.complete);
+}
+
+#[test]
+fn noise_of_a_serial_line_is_passed_over_and_a_binary_file_is_not() {
+    let mut log = b"\xff\0\x1b[0m[    9.123456] BUG: KASAN: invalid-free in kfree+0x40/0x118\n".to_vec();
+    log.extend(b"[    9.123460] Free of addr ffff000006ee4000 by task T2/43\n");
+    let [report] = &parse_kasan(&log, "console.txt").unwrap()[..] else { panic!("one report") };
+    assert_eq!((report.kind.as_str(), report.address), ("invalid-free", Some(0xffff_0000_06ee_4000)));
+    let binary: Vec<u8> = log.iter().flat_map(|byte| [0, *byte]).collect();
+    assert!(parse_kasan(&binary, "console.txt").unwrap_err().to_string().contains("binary"));
 }
 
 #[test]

@@ -4,7 +4,9 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A schedule's text is not one.
-    #[error("{text:?} is no schedule: {why}; a schedule looks like pwb1:PROGRAM:0x5.1x3")]
+    #[error(
+        "{text:?} is no schedule: {why}; a schedule looks like `pwb2:CASE:0x5.1x3:WHAT IT SHOWED`, as a verdict says it"
+    )]
     BadSchedule {
         /// The text.
         text: String,

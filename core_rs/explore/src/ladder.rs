@@ -59,13 +59,11 @@ pub fn ladder(
     all: bool,
 ) -> String {
     let lines = lines(program, execution, finding, all);
-    let mut threads: Vec<_> = lines.iter().map(|line| line.thread).collect();
-    threads.sort_unstable();
-    threads.dedup();
+    let columns = columns(execution, &lines, calls);
     let mut rows: Vec<(usize, String)> = Vec::new();
-    let mut functions = vec![""; threads.len()];
+    let mut functions = vec![""; columns.len()];
     for line in &lines {
-        let column = threads.iter().position(|thread| *thread == line.thread).unwrap_or(0);
+        let column = columns.iter().position(|column| column.thread == line.thread).unwrap_or(0);
         if functions[column] != line.function {
             functions[column] = line.function;
             rows.push((column, line.function.to_owned()));
@@ -80,17 +78,16 @@ pub fn ladder(
         let of_column = rows.iter().filter(|row| row.0 == column);
         of_column.map(|row| row.1.chars().count()).max().unwrap_or(0)
     };
-    let heads: Vec<_> = threads
+    let heads: Vec<_> = columns
         .iter()
         .enumerate()
-        .map(|(column, thread)| {
-            let path = calls.map_or(Vec::new(), |calls| path(execution, calls, &lines, *thread));
-            let mut head = vec![head(*thread, &execution.threads[*thread])];
-            head.extend(wrapped(&path, widest(column).max(NARROWEST)));
+        .map(|(at, column)| {
+            let mut head = vec![column.head.clone()];
+            head.extend(wrapped(&column.calls, widest(at).max(NARROWEST)));
             head
         })
         .collect();
-    let widths: Vec<_> = (0..threads.len())
+    let widths: Vec<_> = (0..columns.len())
         .map(|column| {
             let head = heads[column].iter().map(|line| line.chars().count()).max().unwrap_or(0);
             widest(column).max(head) + 3
@@ -125,6 +122,30 @@ pub fn ladder(
 
 /// Columns are at least so wide where calls are told.
 const NARROWEST: usize = 48;
+
+/// A ladder's column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Whose it is, an index into the execution's threads.
+    pub thread: usize,
+    /// What stands above it.
+    pub head: String,
+    /// The calls, outermost first, that all its lines are inside of.
+    pub calls: Vec<&'static str>,
+}
+
+/// The columns of a ladder with these lines, from left to right.
+pub fn columns(execution: &Execution, lines: &[Line], calls: Option<&Calls>) -> Vec<Column> {
+    let mut threads: Vec<_> = lines.iter().map(|line| line.thread).collect();
+    threads.sort_unstable();
+    threads.dedup();
+    let column = |thread: usize| Column {
+        thread,
+        head: head(thread, &execution.threads[thread]),
+        calls: calls.map_or(Vec::new(), |calls| path(execution, calls, lines, thread)),
+    };
+    threads.into_iter().map(column).collect()
+}
 
 /// A column's head: threads are `T1` and on, whatever else they are called.
 fn head(thread: usize, name: &str) -> String {

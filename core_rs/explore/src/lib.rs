@@ -79,7 +79,7 @@ pub use checkers::Checks;
 pub use error::Error;
 pub use explorer::{Progress, explore, explore_by};
 pub use finding::{Finding, Kind, Mark, Observed, Role, Seen, Sink, Step};
-pub use ladder::{Line, ladder, lines};
+pub use ladder::{Column, Line, columns, ladder, lines};
 pub use minimise::minimise;
 pub use record::{Record, Showed};
 pub use replay::{Replayed, replay};

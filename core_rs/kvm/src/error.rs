@@ -33,13 +33,16 @@ pub enum Error {
     },
     /// No such named scenario, and no text of one.
     #[error(
-        "scenario {value:?} is neither one of {expected} nor the text of one (`setup ...`, `task NAME ...: step, step`)"
+        "scenario {value:?} is neither one of the {count} that have names{closest} (`pwb explore --list` lists them) \
+         nor the text of one (`setup ...; task NAME ...: step, step`)"
     )]
     Scenario {
         /// What was asked.
         value: String,
-        /// The names there are.
-        expected: String,
+        /// How many names there are.
+        count: usize,
+        /// The names most like it, in words.
+        closest: String,
     },
     /// A line of a scenario that cannot be read.
     #[error("line {line} of the scenario: {what}")]
@@ -66,9 +69,15 @@ pub enum Error {
     Table(#[from] stage2::ConfigError),
     /// A name of a case that has no variant in it.
     #[error(
-        "case {0:?} does not consist of a scenario, a variant and a strategy, such as `flush-race arm64-7.3 none`"
+        "case {value:?} does not consist of a scenario, a variant ({variants}) and a strategy, such as \
+         `flush-race arm64-7.3 none`"
     )]
-    Case(String),
+    Case {
+        /// What was asked.
+        value: String,
+        /// The variants there are.
+        variants: String,
+    },
     /// A strategy that has no meaning under a variant.
     #[error("strategy {strategy} does not apply to {variant}: {reason}")]
     NotApplicable {
@@ -100,7 +109,57 @@ pub(crate) fn one_of<T: Copy>(what: &'static str, names: &[(&str, T)], value: &s
     })
 }
 
+/// `, of which NAME and NAME are closest`, up to three; empty if no name is like `value`.
+pub(crate) fn closest(value: &str, names: &[&str]) -> String {
+    let mut near: Vec<_> = names.iter().map(|name| (distance(value, name), *name)).collect();
+    near.retain(|(far, name)| {
+        let part = value.len() >= 4 && (name.contains(value) || value.contains(name));
+        part || *far <= 1 + value.len().max(name.len()) / 4
+    });
+    near.sort_unstable();
+    let near: Vec<_> = near.into_iter().take(3).map(|(_, name)| name).collect();
+    match near.as_slice() {
+        [] => String::new(),
+        [one] => format!(", of which {one} is closest"),
+        [first @ .., last] => format!(", of which {} and {last} are closest", first.join(", ")),
+    }
+}
+
+/// How many letters must be put in, taken out or changed to make one text of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, letter) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+        for (place, same) in other.iter().enumerate() {
+            let change = diagonal + usize::from(letter != *same);
+            diagonal = row[place + 1];
+            row[place + 1] = change.min(diagonal + 1).min(row[place] + 1);
+        }
+    }
+    row[other.len()]
+}
+
 /// The name that `names` gives to `kind`.
 pub(crate) fn name_of<T: Copy + PartialEq>(names: &[(&'static str, T)], kind: T) -> &'static str {
     names.iter().find(|(_, other)| *other == kind).map_or("?", |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{closest, distance};
+
+    #[test]
+    fn the_closest_names_are_those_that_a_slip_of_the_keyboard_leads_to() {
+        let names = ["flush-race", "flush-race-filled", "flush-age", "stall", "second-vm"];
+        assert_eq!(closest("flush-rase", &names), ", of which flush-race and flush-age are closest");
+        assert_eq!(
+            closest("flush-race-filed", &names),
+            ", of which flush-race-filled and flush-race are closest"
+        );
+        assert_eq!(closest("secondvm", &names), ", of which second-vm is closest");
+        assert_eq!(closest("", &names), "");
+        assert_eq!(closest("x", &names), "");
+        assert_eq!([distance("abc", "abc"), distance("abc", ""), distance("kitten", "sitting")], [0, 3, 3]);
+    }
 }

@@ -131,7 +131,7 @@ impl FromStr for Case {
         let mut variants =
             text.split_whitespace().filter_map(|word| Some((word, word.parse::<Variant>().ok()?)));
         let Some((name, variant)) = variants.next_back() else {
-            return Err(Error::Case(text.to_owned()));
+            return Err(Error::Case { value: text.to_owned(), variants: Variant::names() });
         };
         let at = name.as_ptr().addr() - text.as_ptr().addr();
         Self::new(text[..at].trim().parse()?, variant, text[at + name.len()..].trim().parse()?)

@@ -77,6 +77,22 @@ const CACHE: [(&str, Part); 4] = [
 ];
 const DESTROYS: [(&str, Destroy); 2] = [("whole", Destroy::Whole), ("ranges", Destroy::Ranges)];
 const BREAKS: [(&str, bool); 2] = [("no", false), ("yes", true)];
+const ABOUT: [(&str, &str); 8] = [
+    ("none", "as each kernel has it"),
+    (
+        "lock-flush",
+        "flush holds mmu_lock for write around everything; the helpers assert that it is held (v1)",
+    ),
+    ("lock-flush-naive", "flush holds mmu_lock, and a helper takes it again"),
+    ("lock-flush-free-outside", "everything is taken out under mmu_lock, and freed after the unlock"),
+    ("lock-generic", "kvm_flush_shadow_all holds mmu_lock, the architecture's function runs under it"),
+    (
+        "claim-under-lock",
+        "only pointers are swapped to NULL under mmu_lock; what was claimed is freed after it",
+    ),
+    ("defer-to-destroy", "flush frees only the table; destroy_vm frees arrays and cache"),
+    ("slots-lock", "the split cache is freed under slots_lock, its documented owner"),
+];
 const EXAMPLE: &str = "hold=arch helpers=assert cache=claim";
 
 impl Strategy {
@@ -95,6 +111,17 @@ impl Strategy {
             named("defer-to-destroy", Self { nested: Part::Defer, cache: Part::Defer, ..none() }),
             named("slots-lock", Self { cache: Part::SlotsLock, ..none() }),
         ]
+    }
+
+    /// What a named strategy does, in a line, and of one's own its parts.
+    pub fn about(&self) -> String {
+        let known = ABOUT.iter().find(|(name, _)| *name == self.name);
+        known.map_or_else(|| self.parts(), |(_, about)| (*about).to_owned())
+    }
+
+    /// The parts that it consists of; as a text that reads the same strategy.
+    pub fn text(&self) -> String {
+        self.parts()
     }
 
     /// As each kernel has it.
@@ -234,6 +261,15 @@ impl FromStr for Strategy {
 mod tests {
     use super::Strategy;
     use crate::variant::Variant;
+
+    #[test]
+    fn every_named_strategy_says_what_it_does_and_reads_again_from_its_parts() {
+        for strategy in Strategy::named() {
+            assert_ne!(strategy.about(), strategy.text());
+            let again: Strategy = strategy.text().parse().unwrap();
+            assert_eq!(Strategy { name: strategy.name.clone(), ..again }, strategy);
+        }
+    }
 
     #[test]
     fn a_strategy_that_moves_nothing_a_kernel_has_does_not_apply() {

@@ -117,6 +117,37 @@ impl Variant {
         Self::KERNELS.into_iter().chain(Self::CORPUS)
     }
 
+    /// The names of all, for messages.
+    pub(crate) fn names() -> String {
+        Self::all().map(|variant| variant.name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What flush does under it, in a line.
+    pub fn about(&self) -> String {
+        let destroy = match (self.arch, self.destroy) {
+            (Arch::Loongarch | Arch::Mips, _) => {
+                "flush clears the table without mmu_lock; destroy_vm frees the pgd"
+            }
+            (Arch::Riscv, _) => "flush takes the table out and frees it, the split cache after the unlock",
+            (Arch::Arm64, Destroy::Whole) => {
+                "flush takes the table out and destroys it in one piece outside mmu_lock"
+            }
+            (Arch::Arm64, Destroy::Ranges) => {
+                "flush takes the table out and destroys it in ranges outside mmu_lock"
+            }
+            (Arch::Arm64, Destroy::StaleRanges) => {
+                "each range frees the child table, whatever it still holds, and leaves the entry (as tried in Sep 2025)"
+            }
+        };
+        let nested = match self.nested {
+            Nested::Absent => "",
+            Nested::Array => "; it frees the array of nested mmus too",
+            Nested::Pointers => "; destroy_vm frees the nested mmus",
+        };
+        let early = if self.returns_early { "; it returns early without nested mmus (Feb 2026)" } else { "" };
+        format!("{destroy}{nested}{early}")
+    }
+
     /// Whether `mmu_lock` is a rwlock.
     pub(crate) const fn has_rwlock(&self) -> bool {
         matches!(self.arch, Arch::Arm64 | Arch::Riscv)
@@ -152,9 +183,8 @@ impl FromStr for Variant {
     /// # Ok::<(), kvm::Error>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, Error> {
-        Self::all().find(|variant| variant.name == text).ok_or_else(|| Error::Variant {
-            value: text.to_owned(),
-            expected: Self::all().map(|variant| variant.name).collect::<Vec<_>>().join(", "),
-        })
+        Self::all()
+            .find(|variant| variant.name == text)
+            .ok_or_else(|| Error::Variant { value: text.to_owned(), expected: Self::names() })
     }
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use explore::{
-    Answer, Bounds, Checks, Counts, Exhausted, Finding, How, Line, Progress, Record, Replayed, Settings,
-    Verdict,
+    Answer, Bounds, Checks, Column, Counts, Exhausted, Finding, How, Line, Progress, Record, Replayed,
+    Settings, Verdict,
 };
 use kvm::{Case, Scenario, Strategy, Variant};
 use pyo3::prelude::*;
@@ -210,7 +210,9 @@ pub(crate) fn named_cases(py: Python<'_>) -> Result<Bound<'_, PyDict>, Error> {
         kernels: Variant::KERNELS.map(|one| one.name),
         variants: Variant::all().map(|one| one.name).collect::<Vec<_>>(),
         calls: kvm::CALLS.to_vec(),
+        variants_about: Variant::all().map(|one| one.about()).collect::<Vec<_>>(),
         strategies: Strategy::named().into_iter().map(|one| one.name).collect::<Vec<_>>(),
+        strategies_about: list(Strategy::named(), |one| dict!(py, about: one.about(), text: one.text()))?,
         corpus: list(kvm::Regression::corpus(), |one| dict!(py,
             name: one.name, when: one.when, before: of_case(py, &one.before)?, after: of_case(py, &one.after)?,
         ))?,
@@ -264,6 +266,7 @@ struct Told {
     /// Its ladder, as text and line by line.
     text: String,
     lines: Vec<Line>,
+    columns: Vec<Column>,
     /// Of each of its steps, inside which functions it is, innermost first.
     chains: Vec<Vec<&'static str>>,
     /// Its schedule with what it shows, as text.
@@ -287,9 +290,11 @@ impl Told {
             let is_taken = step.action < execution.actions.len();
             if is_taken { calls.chain(execution, step.action) } else { Vec::new() }
         };
+        let lines = explore::lines(case, execution, finding, every_action);
         Self {
             text: explore::ladder(case, execution, finding, Some(calls), every_action),
-            lines: explore::lines(case, execution, finding, every_action),
+            columns: explore::columns(execution, &lines, Some(calls)),
+            lines,
             chains: finding.steps.iter().map(chain).collect(),
             record: Some(Record::new(finding, execution).to_string()),
         }
@@ -366,6 +371,9 @@ fn describe_findings<'py>(
             first_execution: finding.first_execution,
             executions: finding.executions,
             ladder: told.text,
+            columns: list(told.columns, |column| dict!(py,
+                thread: threads.get(column.thread), head: column.head, calls: column.calls,
+            ))?,
             lines: list(told.lines, |line| dict!(py,
                 action: line.action,
                 thread: threads.get(line.thread),

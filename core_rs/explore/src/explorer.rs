@@ -142,7 +142,7 @@ impl<'a> Explorer<'a> {
             settings,
             name: program.name(),
             threads: Vec::new(),
-            checkers: settings.checks.make(),
+            checkers: settings.checks.make(program),
             execution: Execution::default(),
             causality: Causality::default(),
             counts: Counts::default(),

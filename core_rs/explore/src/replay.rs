@@ -77,7 +77,7 @@ pub(crate) fn execute(
     let violations = if execution.outcome == Outcome::Finished { (instance.end)() } else { Vec::new() };
     search.end(&execution, &mut Causality::default());
     let mut observed = Vec::new();
-    for mut checker in checks.make() {
+    for mut checker in checks.make(program) {
         checker.check(&View { program, execution: &execution, violations: &violations }, &mut observed);
     }
     (execution, observed)

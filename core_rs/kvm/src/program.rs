@@ -138,6 +138,15 @@ impl FromStr for Case {
     }
 }
 
+/// How a VM's locks nest, as the kernel documents it.
+const LOCK_ORDER: [(&str, &str); 5] = [
+    ("kvm->lock", "vcpu->mutex"),
+    ("vcpu->mutex", "kvm->slots_lock"),
+    ("kvm->lock", "kvm->srcu"),
+    ("vcpu->mutex", "kvm->srcu"),
+    ("kvm->slots_lock", "kvm->srcu"),
+];
+
 impl Program for Case {
     fn name(&self) -> String {
         format!("{} {} {}", self.scenario.name, self.variant, self.strategy)
@@ -146,6 +155,10 @@ impl Program for Case {
     /// What is left at the end is judged by `end`, after every task has gone.
     fn lives_on(&self, _object: &ObjectInfo) -> bool {
         true
+    }
+
+    fn lock_order(&self) -> &'static [(&'static str, &'static str)] {
+        &LOCK_ORDER
     }
 
     fn word_name(&self, object: &ObjectInfo, word: usize) -> Option<&'static str> {

@@ -8,9 +8,9 @@
 //!
 //! A section of SRCU or RCU is held like a lock that nobody waits for; `synchronize` is taken after all that is
 //! held, like a lock that is dropped at once. So a grace period that is waited for under a lock which its readers
-//! take is a cycle. The order that KVM documents (`DOCUMENTED`) is known from the beginning, as on a machine where
-//! every VM has made a memory slot before: who breaks it is told of it, whether or not a scenario has the other side.
-//! Read locks count as locks: the kernel's queue writers before later readers, which the model
+//! take is a cycle. The order that a program documents ([`Program::lock_order`](runtime::scheduled::Program::lock_order))
+//! is known from the beginning, as on a machine where the other side has run before: who breaks it is told of it,
+//! whether or not anybody else comes by. Read locks count as locks: the kernel's queue writers before later readers, which the model
 //! does not.
 
 use std::collections::HashMap;
@@ -20,15 +20,6 @@ use runtime::scheduled::{Action, Effect, Execution, Kind, ObjectClass};
 
 use super::{Checker, View};
 use crate::finding::{Kind as Found, Mark, Role, Seen, Sink};
-
-/// KVM's order, by names: the lock that is outside, and what is taken, or waited for, inside it.
-const DOCUMENTED: [(&str, &str); 5] = [
-    ("kvm->lock", "vcpu->mutex"),
-    ("vcpu->mutex", "kvm->slots_lock"),
-    ("kvm->lock", "kvm->srcu"),
-    ("vcpu->mutex", "kvm->srcu"),
-    ("kvm->slots_lock", "kvm->srcu"),
-];
 
 /// Learns in which order locks are taken.
 #[derive(Debug)]
@@ -48,20 +39,6 @@ struct Hold {
     class: usize,
     begin: Kind,
     at: usize,
-}
-
-impl Default for Lockdep {
-    fn default() -> Self {
-        let mut classes: Vec<&'static str> =
-            DOCUMENTED.iter().flat_map(|&(outer, inner)| [outer, inner]).collect();
-        classes.sort_unstable();
-        classes.dedup();
-        let place = |name| classes.iter().position(|class| *class == name).expect("each is among them");
-        let documented = ("documented", "documented");
-        let edges =
-            DOCUMENTED.iter().map(|&(outer, inner)| ((place(outer), place(inner)), documented)).collect();
-        Self { edges, classes, held: Vec::new(), class_of: Vec::new() }
-    }
 }
 
 impl Checker for Lockdep {
@@ -98,6 +75,17 @@ impl Checker for Lockdep {
 }
 
 impl Lockdep {
+    /// Begins with an order, by names: the lock that is outside, and what is taken, or waited for, inside it.
+    pub fn new(order: &[(&'static str, &'static str)]) -> Self {
+        let mut lockdep =
+            Self { classes: Vec::new(), edges: HashMap::new(), held: Vec::new(), class_of: Vec::new() };
+        for (outer, inner) in order {
+            let edge = (lockdep.class_named(outer), lockdep.class_named(inner));
+            lockdep.edges.insert(edge, ("documented", "documented"));
+        }
+        lockdep
+    }
+
     /// A lock is taken, or a grace period waited for.
     fn taken(
         &mut self,
@@ -204,13 +192,16 @@ impl Lockdep {
         if let Some(class) = self.class_of[object] {
             return class;
         }
-        let name = execution.objects[object].name;
-        let class = self.classes.iter().position(|known| *known == name).unwrap_or_else(|| {
-            self.classes.push(name);
-            self.classes.len() - 1
-        });
+        let class = self.class_named(execution.objects[object].name);
         self.class_of[object] = Some(class);
         class
+    }
+
+    fn class_named(&mut self, name: &'static str) -> usize {
+        self.classes.iter().position(|known| *known == name).unwrap_or_else(|| {
+            self.classes.push(name);
+            self.classes.len() - 1
+        })
     }
 }
 

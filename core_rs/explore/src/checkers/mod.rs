@@ -95,11 +95,11 @@ impl Name {
         }
     }
 
-    fn checker(self, checks: &Checks) -> Box<dyn Checker> {
+    fn checker(self, checks: &Checks, program: &dyn Program) -> Box<dyn Checker> {
         match self {
             Self::Memory => Box::new(Memory::default()),
             Self::Race => Box::new(Race::default()),
-            Self::Lockdep => Box::new(Lockdep::default()),
+            Self::Lockdep => Box::new(Lockdep::new(program.lock_order())),
             Self::Deadlock => Box::new(Deadlock),
             Self::Stall => Box::new(Stall::new(checks.stall_bound)),
             Self::Tlb => Box::new(Tlb::default()),
@@ -115,7 +115,7 @@ impl fmt::Display for Name {
 }
 
 impl Checks {
-    pub(crate) fn make(&self) -> Vec<Box<dyn Checker>> {
-        self.checkers.iter().map(|name| name.checker(self)).collect()
+    pub(crate) fn make(&self, program: &dyn Program) -> Vec<Box<dyn Checker>> {
+        self.checkers.iter().map(|name| name.checker(self, program)).collect()
     }
 }

@@ -19,6 +19,12 @@ pub trait Program: Sync {
         false
     }
 
+    /// The order of locks that the program's documentation promises, by names: the lock that is outside, and what is
+    /// taken, or waited for, inside it.
+    fn lock_order(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// What a word of an object is called, such as `kvm->users_count`. Without a name it is told by the object's
     /// and its number there.
     fn word_name(&self, _object: &ObjectInfo, _word: usize) -> Option<&'static str> {

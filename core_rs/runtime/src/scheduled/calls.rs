@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 
 use super::Execution;
-use super::execution::position;
+use super::driver::position;
 
 /// What threads entered and left during a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -62,7 +62,9 @@
 
 mod action;
 mod calls;
+mod coroutine;
 mod dependence;
+mod driver;
 mod execution;
 mod model;
 mod objects;
@@ -74,7 +76,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Access, Inside, LockClass, Object, Runtime, Site, Word};
 
-use execution::{in_a_run, muted, scheduling, set_up};
+use driver::{in_a_run, muted, scheduling, set_up};
 use model::Model;
 use objects::ObjectKey;
 

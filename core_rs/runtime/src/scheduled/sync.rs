@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 
-use super::execution::{Scheduling, scheduled, scheduling};
+use super::driver::{Scheduling, scheduled, scheduling};
 use super::model::{Model, Work};
 use super::objects::Tag;
 use super::{Effect, Kind, ObjectClass, Target};

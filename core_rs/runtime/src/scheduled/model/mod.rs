@@ -1,12 +1,16 @@
 //! The state of an execution: what each thread is about to do, who holds what, who may go on.
 
+mod translations;
+mod waiting;
+mod work;
+
 use std::collections::VecDeque;
 
 use super::objects::{ObjectKey, Objects};
-use super::{Action, Deadlock, Effect, Execution, Kind, ObjectClass, Outcome, Target, Waiting};
+use super::{Action, Deadlock, Effect, Execution, Kind, ObjectClass, Outcome, Target};
+use work::Queued;
 
-/// Work handed to `call_rcu`.
-pub(super) type Work = Box<dyn FnOnce() + Send>;
+pub(super) use work::Work;
 
 /// An execution that is under way.
 #[derive(Default)]
@@ -70,13 +74,6 @@ struct Held {
     sections: Vec<(u64, usize)>,
     /// The number of the next.
     next: u64,
-}
-
-struct Queued {
-    number: u64,
-    /// RCU sections below this number must be over first.
-    limit: u64,
-    work: Work,
 }
 
 impl Model {
@@ -375,112 +372,9 @@ impl Model {
         }
     }
 
-    /// A core caches that `[ipa, ipa + size)` lies at `pa`.
-    pub(super) fn cache_translation(&mut self, ipa: u64, size: u64, pa: u64) {
-        if !self.translations.contains(&(ipa, size, pa)) {
-            self.translations.push((ipa, size, pa));
-        }
-    }
-
-    /// Where the oldest cached translation says that `ipa` lies.
-    pub(super) fn cached_translation(&self, ipa: u64) -> Option<u64> {
-        let covers = |(start, size, _): &&(u64, u64, u64)| *start <= ipa && ipa - start < *size;
-        self.translations.iter().find(covers).map(|(start, _, pa)| pa + (ipa - start))
-    }
-
-    pub(super) fn invalidate_translations(&mut self, ipa: u64, size: u64) {
-        let end = ipa.saturating_add(size);
-        self.translations.retain(|(start, size, _)| end <= *start || start.saturating_add(*size) <= ipa);
-    }
-
     /// The sections of `target` that are open now have numbers below this.
     pub(super) fn sections(&self, target: Target) -> u64 {
         self.held.get(target.object).map_or(0, |held| held.next)
-    }
-
-    pub(super) fn hand_over(&mut self, work: Work) {
-        let rcu = self.rcu();
-        self.queue.push_back(Queued { number: self.queued, limit: self.sections(rcu), work });
-        self.queued += 1;
-        // The first work needs a thread to be started.
-        (self.follow, self.changed) = (0, true);
-    }
-
-    /// How much work was handed over so far.
-    pub(super) fn handed_over(&self) -> u64 {
-        self.queued
-    }
-
-    /// Takes the oldest work out of the queue; answers what it is, too.
-    pub(super) fn oldest_work(&mut self) -> Option<(Effect, Work)> {
-        self.changed = true;
-        self.queue.pop_front().map(|first| (first.effect(), first.work))
-    }
-
-    /// What it means that no thread can go on.
-    pub(super) fn settled(&self) -> Outcome {
-        let waiting: Vec<_> = self.unfinished().map(|pending| self.waiting(pending)).collect();
-        if waiting.is_empty() { Outcome::Finished } else { Outcome::Deadlock(waiting) }
-    }
-
-    /// What is still to be done: all but to look for work where there is none.
-    fn unfinished(&self) -> impl Iterator<Item = &Action> {
-        let idle = |pending: &&Action| pending.kind == Kind::RcuWork && self.queue.is_empty();
-        self.pending.iter().filter(move |pending| !idle(pending))
-    }
-
-    fn waiting(&self, pending: &Action) -> Waiting {
-        let mut holders = Vec::new();
-        self.holders(pending, &mut |thread| holders.push(thread));
-        holders.sort_unstable();
-        holders.dedup();
-        Waiting { action: *pending, holders }
-    }
-
-    /// The threads that must do something before `pending` can be taken, perhaps more than once each.
-    fn holders(&self, pending: &Action, found: &mut dyn FnMut(usize)) {
-        if let Kind::RcuBarrierOver = pending.kind {
-            self.worker().into_iter().for_each(found);
-            return;
-        }
-        let Some(held) = self.held_at(pending) else { return };
-        let below = match (pending.kind, pending.effect) {
-            (Kind::Write, _) => u64::MAX,
-            (Kind::Synchronized, Effect::SectionsBelow(limit)) => limit,
-            (Kind::RcuWork, _) => self.queue.front().map_or(0, |first| first.limit),
-            _ => 0,
-        };
-        let sections = held.sections.iter().filter(|(section, _)| *section < below);
-        held.writer.into_iter().chain(sections.map(|(_, thread)| *thread)).for_each(found);
-    }
-
-    /// Notes a deadlock when `thread`, which cannot go on, waits for itself.
-    #[cold]
-    fn note_deadlock(&mut self, thread: usize) {
-        let blocked = |thread: usize| -> Option<&Action> {
-            self.pending[self.able..].iter().find(|pending| pending.thread == thread)
-        };
-        // Breadth first: `before` leads from each thread that is reached back to `thread`, by a shortest way.
-        let mut before = vec![None; self.threads.len()];
-        let mut reached = VecDeque::from([thread]);
-        while let Some(waiter) = reached.pop_front() {
-            let Some(pending) = blocked(waiter) else { continue };
-            self.holders(pending, &mut |holder| {
-                if before[holder].is_none() {
-                    before[holder] = Some(waiter);
-                    reached.push_back(holder);
-                }
-            });
-        }
-        let Some(mut waiter) = before[thread] else { return };
-        let mut cycle = vec![waiter];
-        while waiter != thread {
-            waiter = before[waiter].expect("reached from `thread`");
-            cycle.push(waiter);
-        }
-        cycle.reverse();
-        let cycle = cycle.into_iter().filter_map(blocked).map(|pending| self.waiting(pending)).collect();
-        self.deadlocks.push(Deadlock { after: self.taken.len(), cycle });
     }
 
     /// Puts what happened into `execution`, and takes its memory for the next.
@@ -494,12 +388,6 @@ impl Model {
         std::mem::swap(&mut execution.actions, &mut self.taken);
         std::mem::swap(&mut execution.deadlocks, &mut self.deadlocks);
         execution.outcome = outcome;
-    }
-}
-
-impl Queued {
-    fn effect(&self) -> Effect {
-        Effect::Work { number: self.number, sections_below: self.limit }
     }
 }
 

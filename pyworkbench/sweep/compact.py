@@ -14,6 +14,7 @@ from pyworkbench.sweep import segments
 from pyworkbench.sweep.store import GROUP_ROWS, locked, parquet_writer, read_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pyarrow as pa
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pyworkbench.sweep.segments import Segment
 
 BATCH_ROWS = 1 << 14
-GROUP_BYTES = 64 << 20
+GROUP_BYTES = 192 << 20
 """What a piece of rows takes in memory; a store of short rows has fewer, larger groups."""
 
 
@@ -37,58 +38,73 @@ def compact(directory: Path) -> tuple[int, int]:
     with locked(directory, "a compaction"):
         segments.clear_away(folder)
         before = segments.standing(folder)
-        for neighbours in _readable_neighbours(before):
-            _merge(folder, neighbours)
+        left = before
+        while left:
+            left = left[_merge_first(folder, left) :]
         return len(before), len(segments.standing(folder))
 
 
-def _readable_neighbours(before: list[Segment]) -> list[list[Segment]]:
-    """Runs of segments that can be read to their ends, and have the same columns."""
-    runs: list[list[Segment]] = [[]]
-    columns = None
-    for segment in before:
-        schema = _schema_if_whole(segment)
-        if schema is None:
-            runs.append([])
-        elif runs[-1] and schema.equals(columns, check_metadata=True):
-            runs[-1].append(segment)
-        else:
-            runs.append([segment])
-        columns = schema
-    return [run for run in runs if len(run) > 1]
+class _DamagedError(Exception):
+    """A segment cannot be read to its end."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
 
 
-def _schema_if_whole(segment: Segment) -> pa.Schema | None:
-    """The columns of a segment whose every page is as it was written."""
+def _merge_first(folder: Path, left: list[Segment]) -> int:
+    """Merges as many of the first segments as can be, and says how many are dealt with."""
     try:
-        with _opened(segment) as opened:
-            for _ in opened.iter_batches(BATCH_ROWS):
-                pass
-            return opened.schema_arrow
-    except (OSError, ValueError):
-        return None
+        count, schema = _alike(left)
+        if count > 1:
+            run = left[:count]
+            segments.write(folder, run[0].first, run[-1].last, lambda file: _write_rows(run, schema, file))
+            for segment in run:
+                segment.file.unlink(missing_ok=True)
+            segments.synchronise(folder)
+    except _DamagedError as damaged:
+        # Those before it again, which were read to their ends; it stays as it is.
+        return _merge_first(folder, left[: damaged.at]) if damaged.at else 1
+    return count
 
 
-def _merge(folder: Path, run: list[Segment]) -> None:
-    segments.write(folder, run[0].first, run[-1].last, lambda file: _write_rows(run, file))
-    for segment in run:
-        segment.file.unlink(missing_ok=True)
-    segments.synchronise(folder)
+def _alike(left: list[Segment]) -> tuple[int, pa.Schema]:
+    """How many of the first segments have the same columns, and which."""
+    schema = None
+    for at, segment in enumerate(left):
+        try:
+            with _opened(segment) as opened:
+                mine = opened.schema_arrow
+        except (OSError, ValueError):
+            if at == 0:
+                raise _DamagedError(0) from None
+            return at, schema
+        if schema is not None and not mine.equals(schema, check_metadata=True):
+            return at, schema
+        schema = mine
+    return len(left), schema
 
 
-def _write_rows(run: list[Segment], file: Path) -> None:
+def _write_rows(run: list[Segment], schema: pa.Schema, file: Path) -> None:
     """The rows of segments in one file, in groups of rows that are as large as a piece in memory may be."""
-    with _opened(run[0]) as first:
-        schema = first.schema_arrow
     with parquet_writer(file, schema) as writer:
         piece: list[pa.RecordBatch] = []
-        for segment in run:
-            with _opened(segment) as opened:
-                for batch in opened.iter_batches(BATCH_ROWS):
-                    piece.append(batch)
-                    if sum(map(len, piece)) >= GROUP_ROWS or sum(one.nbytes for one in piece) >= GROUP_BYTES:
-                        _write_group(writer, piece)
+        for at, segment in enumerate(run):
+            for batch in _batches(segment, at):
+                piece.append(batch)
+                if sum(map(len, piece)) >= GROUP_ROWS or sum(one.nbytes for one in piece) >= GROUP_BYTES:
+                    _write_group(writer, piece)
         _write_group(writer, piece)
+
+
+def _batches(segment: Segment, at: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a segment; an error of its own is told from one of what is written."""
+    try:
+        with _opened(segment) as opened:
+            batches = opened.iter_batches(BATCH_ROWS)
+            while (batch := next(batches, None)) is not None:
+                yield batch
+    except (OSError, ValueError):
+        raise _DamagedError(at) from None
 
 
 def _write_group(writer: pq.ParquetWriter, piece: list[pa.RecordBatch]) -> None:

@@ -208,9 +208,8 @@ def test_more_configurations_than_colours_go_to_panels_and_too_many_are_refused(
 
 
 def test_no_title_and_no_legend_covers_another() -> None:
-    patterns = ("disjoint", "overlapping", "a pattern with a long name")
-    many = pd.concat([faults().assign(pattern=pattern, guest_bytes=GIB) for pattern in patterns])
-    many = pd.concat([many, many.assign(guest_bytes=2 * GIB)])
+    many = pd.concat([faults().assign(pattern=pattern) for pattern in ("disjoint", "overlapping", "other")])
+    many = pd.concat([many.assign(variant=f"a kernel whose name is long, number {number}") for number in (1, 2)])
     figure = plots.throughput(many)
     figure.draw_without_rendering()
     drawn = [axes for axes in figure.axes if axes.axison]

@@ -38,7 +38,7 @@ SERIES = (
     (GREY, "<"),
 )
 INK, SOFT, OVERSUBSCRIBED, TINT = "#1b1f24", "#5b6470", "#faf6ec", "#e8d9b0"
-_TITLE_CHARACTERS = 120
+_TITLE_CHARACTERS = 108
 """What stands over the panels of a line together."""
 _TITLE = {"size": 11, "weight": "bold"}
 MORE_THREADS = "more threads than cores"

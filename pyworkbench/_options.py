@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def takes_fields_of(model: type[BaseModel]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorates a command whose last parameter is `**fields`: its options become those of `model`.
 
-    What arrives in `fields` is text, for a list field split at commas; an option that was not given does not
-    arrive.
+    What arrives in `fields` is text, for a list field a list: the option can be repeated, and each of its texts is
+    split at commas, unless a colon is in it, as in a scenario's text, whose commas are its own. An option that was
+    not given does not arrive.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -26,7 +27,7 @@ def takes_fields_of(model: type[BaseModel]) -> Callable[[Callable[..., None]], C
         def run(**given: Any) -> None:
             fields = {name: given.pop(name) for name in model.model_fields if name in given}
             chosen = {
-                name: value.split(",") if name in lists else value
+                name: [one for text in value for one in _split(text)] if name in lists else value
                 for name, value in fields.items()
                 if value is not None
             }
@@ -40,6 +41,15 @@ def takes_fields_of(model: type[BaseModel]) -> Callable[[Callable[..., None]], C
         return run
 
     return decorate
+
+
+def _split(text: str) -> list[str]:
+    """The values in an option's text.
+
+    >>> _split("mcs, ticket"), _split("task A: exit; task B fds=vm: close vm, exit")
+    (['mcs', 'ticket'], ['task A: exit; task B fds=vm: close vm, exit'])
+    """
+    return [text] if ":" in text else [value.strip() for value in text.split(",")]
 
 
 def _options(model: type[BaseModel]) -> list[inspect.Parameter]:
@@ -56,7 +66,10 @@ def _options(model: type[BaseModel]) -> list[inspect.Parameter]:
         )
         options.append(
             inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[list[str] | None, option] if many else Annotated[str | None, option],
             )
         )
     return options

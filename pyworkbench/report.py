@@ -54,6 +54,7 @@ def report_store(directory: Path, out: Path, *, parquet: Path | None = None, csv
     """
     from pyworkbench.store_report import report_of_store  # noqa: PLC0415 (plots, only for stores)
 
+    _check_places(out, parquet, csv)
     notebook, frames = report_of_store(directory)
     _export(notebook, out)
     write_tables(frames | tables_of(notebook), parquet, csv)
@@ -80,6 +81,7 @@ def run_notebook(
         InputError: a parameter is unknown or of another type than its default. Nothing was run.
         ReportError: a cell failed.
     """
+    _check_places(out, parquet, csv)
     notebook = _read(path)
     check_parameters(notebook, parameters)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -209,9 +211,27 @@ def _what_failed(error: PapermillExecutionError | DeadKernelError) -> str:
     return "the kernel died"
 
 
+def _check_places(out: Path, *folders: Path | None) -> None:
+    """Refuses, before anything runs, what cannot be written afterwards."""
+    if out.is_dir():
+        raise InputError(f"{out} is a folder: a file such as {out / 'report.html'} would be right")
+    for folder in (out.parent, *(each for each in folders if each)):
+        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        if not there.is_dir():
+            raise InputError(
+                f"{there} is a file, so that nothing can be written into {folder}: a folder would be right"
+            )
+
+
 def _read(path: Path) -> nbformat.NotebookNode:
     try:
         notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)
-    except nbformat.reader.NotJSONError:
-        raise InputError(f"{path} is not a notebook") from None
+    except (nbformat.reader.NotJSONError, UnicodeDecodeError, AttributeError, nbformat.ValidationError):
+        raise InputError(
+            f"{path} is not a notebook: a notebook (.ipynb), or a folder that `pwb sweep --out` wrote, would be right"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror}: a notebook, or a folder that `pwb sweep --out` wrote, would be right"
+        ) from None
     return notebook

@@ -7,16 +7,14 @@ that `pwb report --parquet` and `--csv` write every digit. Plain HTML, no script
 from __future__ import annotations
 
 import base64
-from io import BytesIO
+from html import escape
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
-from great_tables import GT, loc, style
 
 from pyworkbench.errors import InputError
 from pyworkbench.plots import OVERSUBSCRIBED
 from pyworkbench.sweep import size_text
-from pyworkbench.tables import COMPACT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +30,11 @@ MOST_ROWS = 400
 """What a page shows of a table; the files have all of it."""
 _TITLES = {"low": "95 % from", "high": "to", "n": "measured", "guest_bytes": "guest", "step_bytes": "step"}
 _NO_STEP = "whole"
+_TABLE = "font:13px system-ui,'DejaVu Sans',sans-serif;border-collapse:collapse;margin:0.5em 0"
+_HEAD = "padding:4px 8px;font-weight:normal;border-bottom:2px solid #b8c0ca;vertical-align:bottom"
+_RULE = "padding:3px 8px;border-bottom:1px solid #e6eaee"
+_NOTE = "padding:4px 8px;text-align:left;font-size:12px"
+_DOUBT = f"background:{OVERSUBSCRIBED}"
 
 
 class Sure:
@@ -63,8 +66,12 @@ class Sure:
 
 def parquet_text(frame: pd.DataFrame) -> str:
     """A frame as Parquet, base64."""
-    data = BytesIO()
-    plain(frame).to_parquet(data, index=False)
+    import pyarrow as pa  # noqa: PLC0415 (see _frames)
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    # Arrow's own buffer: a file of Python's may be let go by one of its threads, which aborts a process that is ending.
+    data = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(plain(frame), preserve_index=False), data)
     return base64.b64encode(data.getvalue()).decode()
 
 
@@ -80,7 +87,9 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 def frame_of_parquet(text: str) -> pd.DataFrame:
     """The frame of `parquet_text`."""
-    return pd.read_parquet(BytesIO(base64.b64decode(text)), dtype_backend="pyarrow")
+    import pyarrow as pa  # noqa: PLC0415 (see _frames)
+
+    return pd.read_parquet(pa.BufferReader(base64.b64decode(text)), dtype_backend="pyarrow")
 
 
 def _left_out(rows: int) -> str:
@@ -93,19 +102,24 @@ def _html(frame: pd.DataFrame, notes: Sequence[str]) -> str:
     for name in [name for name in figures if f"{name}_low" in texts and f"{name}_high" in texts]:
         bounds = zip(texts.pop(f"{name}_low"), texts.pop(f"{name}_high"), strict=True)
         texts[name] = [f"{text} ({low} to {high})" for text, (low, high) in zip(texts[name], bounds, strict=True)]
-    shown = pd.DataFrame(texts)
-    figures = [name for name in figures if name in shown]
-    words = [name for name in shown.columns if name not in figures]
-    labels: dict[str, Any] = {name: _TITLES.get(name, str(name).replace("_", " ")) for name in shown.columns}
-    table = GT(shown).cols_label(labels).tab_options(**COMPACT).cols_align("right", figures).cols_align("left", words)
-    if "warnings" in frame:
-        doubtful = [at for at, said in enumerate(frame["warnings"]) if said]
-        if doubtful:
-            table = table.tab_style(style.fill(OVERSUBSCRIBED), loc.body(rows=doubtful))
-            table = table.tab_source_note("Shaded: the figure has a warning.")
-    for note in notes:
-        table = table.tab_source_note(note) if note else table
-    return str(table.as_raw_html())
+    aligned = {name: "right" if name in figures else "left" for name in texts}
+    rows = [_row("th", {name: _TITLES.get(name, str(name).replace("_", " ")) for name in texts}, aligned, "")]
+    doubtful = list(frame["warnings"].astype(bool)) if "warnings" in frame else [False] * len(frame)
+    for at, doubt in enumerate(doubtful):
+        rows.append(_row("td", {name: column[at] for name, column in texts.items()}, aligned, _DOUBT if doubt else ""))
+    said = ["Shaded: the figure has a warning." if any(doubtful) else "", *notes]
+    below = "<br>".join(escape(note) for note in said if note)
+    foot = f'<tfoot><tr><td colspan="{len(texts)}" style="{_NOTE}">{below}</td></tr></tfoot>' if below else ""
+    head, body = rows[0], "\n".join(rows[1:])
+    return f'<table style="{_TABLE}"><thead>{head}</thead><tbody>\n{body}\n</tbody>{foot}</table>'
+
+
+def _row(cell: str, texts: dict[str, str], aligned: dict[str, str], ground: str) -> str:
+    rule = _HEAD if cell == "th" else _RULE
+    cells = "".join(
+        f'<{cell} style="text-align:{aligned[name]};{rule}">{escape(text)}</{cell}>' for name, text in texts.items()
+    )
+    return f'<tr style="{ground}">{cells}</tr>'
 
 
 def _texts(name: str, values: pd.Series[Any]) -> list[str]:

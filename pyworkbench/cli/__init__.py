@@ -23,7 +23,10 @@ def main() -> None:
     try:
         started()
         code = app(prog_name="pwb", standalone_mode=False) or 0
-    except (WorkbenchError, OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        # Python's own text begins with a number that says nothing to who typed a name wrong.
+        code = _say(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+    except (WorkbenchError, UnicodeDecodeError) as error:
         code = _say(str(error))
     except TyperException as error:  # a command or an option that is none, or a value that is not one of its values
         said = " ".join(getattr(error, "format_message", error.__str__)().split())

@@ -48,7 +48,7 @@ def sweep_command(
     retry: Annotated[
         bool, typer.Option("--retry", help="Measure again what crashed or failed, as after more memory or time.")
     ] = False,
-    **fields: str,
+    **fields: str | list[str],
 ) -> None:
     """Measure, or explore, every combination of the fields, and print the medians; run again, go on from there."""
     from pyworkbench._show import show_sweep, sweeping  # noqa: PLC0415 (a command that prints text does without)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from io import StringIO
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
@@ -37,6 +38,9 @@ SERIES = (
     (GREY, "<"),
 )
 INK, SOFT, OVERSUBSCRIBED, TINT = "#1b1f24", "#5b6470", "#faf6ec", "#e8d9b0"
+_TITLE_CHARACTERS = 108
+"""What stands over the panels of a line together."""
+_TITLE = {"size": 11, "weight": "bold"}
 MORE_THREADS = "more threads than cores"
 
 STYLE: dict[Any, Any] = {
@@ -195,15 +199,23 @@ def note_below(figure: SvgFigure, note: str) -> None:
     figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color=SOFT)
 
 
-def legend_above(figure: SvgFigure, grid: list[Axes]) -> None:
-    """One legend for all panels of a figure, each name once."""
+def head(figure: SvgFigure, grid: list[Axes], title: str, panels: list[str], *, always: bool = False) -> None:
+    """What stands above: the title once, one legend for all, and over each panel what tells it from the others."""
     entries: dict[str, Any] = {}
     for axes in grid:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    if len(entries) > 1:
+    if panels == [""]:
+        grid[0].set_title(title)
+    else:
+        width = _TITLE_CHARACTERS // min(len(panels), 3)
+        for axes, panel in zip(grid, panels, strict=False):
+            axes.set_title(fill(panel, width), fontsize=9)
+    words: dict[str, Any] = {} if panels == [""] else {"title": title, "title_fontproperties": _TITLE}
+    if len(entries) > 1 or words or always:
         columns = legend_columns(list(entries))
-        figure.legend(entries.values(), entries.keys(), loc="outside upper left", ncols=columns, fontsize=8.5)
+        place: dict[str, Any] = {"loc": "outside upper left", "alignment": "left", "fontsize": 8.5}
+        figure.legend(entries.values(), entries.keys(), ncols=columns, **place, **words)
 
 
 def legend_columns(names: list[str]) -> int:

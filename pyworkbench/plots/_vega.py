@@ -78,7 +78,10 @@ def times(values: Iterable[float]) -> Any:
 def powers(low: float, high: float, **axis: Any) -> Any:
     """A logarithmic axis with ticks at the powers of ten."""
     ends = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    return alt.Axis(values=[10.0**power for power in range(ends[0], ends[1] + 1)], **{"format": "~g", **axis})
+    return alt.Axis(
+        values=[10.0**power for power in range(ends[0], ends[1] + 1)],
+        **{"format": "~g", "labelOverlap": True, "labelSeparation": 4, **axis},
+    )
 
 
 def figures_of(*names: str) -> list[alt.Tooltip]:

@@ -15,8 +15,8 @@ from pyworkbench.plots._style import (
     InteractiveFigure,
     SvgFigure,
     grid_of,
+    head,
     in_colour,
-    legend_above,
     note_below,
     times_on,
 )
@@ -105,15 +105,14 @@ def _static(shown: pd.DataFrame) -> SvgFigure:
                 axes.step(at, steps, where="post", color=colour, linewidth=1.5)
                 axes.plot(times[-1:], [floor], marker, color=colour, markersize=6.5, clip_on=False)
                 axes.plot([], [], f"{marker}-", color=colour, markersize=6.5, label=str(name) or "holds")
-            longest = float(shown.loc[shown["panel"] == panel, "ns"].max())
-            axes.set_title(f"{TITLE}, {panel}, longest {time_text(longest)}")
             times_on(axes, "x")
+        longest = shown.groupby("panel", observed=True)["ns"].max()
+        head(figure, grid, TITLE, [f"{panel}, longest {time_text(longest[panel])}" for panel in panels])
         grid[0].set_yscale("log")
         grid[0].set_ylim(floor, 1.5)
         for axes in grid[: len(panels)]:
             axes.set_xlabel("held longer than")
         grid[0].set_ylabel(SHARE)
-        legend_above(figure, grid)
         note_below(figure, "A mark on the axis: the longest hold, to the precision of the histogram.")
     figure.description = _description(shown)
     figure.data = shown

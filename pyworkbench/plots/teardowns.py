@@ -15,8 +15,8 @@ from pyworkbench.plots._style import (
     InteractiveFigure,
     SvgFigure,
     grid_of,
+    head,
     in_colour,
-    legend_above,
     note_below,
     times_on,
 )
@@ -171,18 +171,28 @@ def _static_sizes(shown: pd.DataFrame, description: str) -> SvgFigure:
         figure, grid = grid_of(len(panels), height=3.6)
         for axes, panel in zip(grid, panels, strict=False):
             for name, mine in shown[shown["panel"] == panel].groupby("series", observed=True, sort=False):
-                label = f"{name}, {_slope(mine)}" if name else _slope(mine)
+                alone = f"{name}, {_slope(mine)}" if name else _slope(mine)
+                label = alone if len(panels) == 1 else str(name)
                 _line(axes, mine["guest_bytes"].to_numpy(float), mine, *colours[str(name)], label)
-            axes.legend(fontsize=8, loc="upper left")
-            axes.set_title(f"Teardown time, {panel}" if panel else "Teardown time")
+                if len(panels) > 1:
+                    _slope_at_end(axes, mine, colours[str(name)][0])
             axes.set_xlabel("guest memory (logarithmic)")
         grid[0].set_xscale("log", base=2)
         grid[0].set_xticks(sizes[:: -(-len(sizes) // 8)], [size_text(size) for size in sizes[:: -(-len(sizes) // 8)]])
         times_on(grid[0], "y")
         grid[0].set_ylabel("teardown time (logarithmic)")
-        note_below(figure, NOTE)
+        head(figure, grid, "Teardown time", panels, always=True)
+        note_below(figure, NOTE if len(panels) == 1 else f"{NOTE} Beside a line: its slope.")
     figure.description, figure.data = description, shown
     return figure
+
+
+def _slope_at_end(axes: Axes, mine: pd.DataFrame, colour: str) -> None:
+    """The slope of a line, beside its last point."""
+    last = mine.sort_values("guest_bytes").iloc[-1]
+    at = (float(last["guest_bytes"]), float(last["median"]))
+    style: dict[str, Any] = {"fontsize": 7.5, "color": colour, "annotation_clip": False}
+    axes.annotate(f"{last['slope']:.2f}", at, (6, -2), textcoords="offset points", **style)
 
 
 def _slope(mine: pd.DataFrame) -> str:
@@ -209,7 +219,6 @@ def _static_steps(shown: pd.DataFrame, title: str, label: str, description: str)
                 textcoords="offset points",
                 fontsize=8,
             )
-            axes.set_title(f"{title}, {panel}" if panel else title, fontsize=9.5 if panel else 10.5)
             axes.set_xlabel("step of the walk")
             axes.set_xticks(range(len(steps)), steps)
             axes.grid(visible=False, axis="x")
@@ -218,7 +227,7 @@ def _static_steps(shown: pd.DataFrame, title: str, label: str, description: str)
         bottom, top = grid[0].get_ylim()
         grid[0].set_ylim(bottom, max(top, 4 * LIMIT_NS))
         grid[0].set_ylabel(f"{label} (logarithmic)")
-        legend_above(figure, grid)
+        head(figure, grid, title, panels)
         note_below(figure, NOTE)
     figure.description, figure.data = description, shown
     return figure

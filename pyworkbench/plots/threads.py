@@ -15,8 +15,8 @@ from pyworkbench.plots._style import (
     SvgFigure,
     decades,
     grid_of,
+    head,
     in_colour,
-    legend_above,
     note_below,
     shade_oversubscribed,
 )
@@ -110,14 +110,13 @@ def _static(shown: pd.DataFrame, title: str, label: str, scale: str) -> SvgFigur
         figure, grid = grid_of(len(panels), height=2.9)
         for axes, panel in zip(grid, panels, strict=False):
             _draw(axes, shown[shown["panel"] == panel], sorted(shown["threads"].unique()), colours)
-            axes.set_title(f"{title}, {panel}" if panel else title)
             axes.set_xlabel("threads")
+        head(figure, grid, title, panels)
         if scale == "symlog":
             grid[0].set_yscale(scale, linthresh=1)
             grid[0].set_yticks(decades(shown["high"]), [f"{tick:,.0f}" for tick in decades(shown["high"])])
         grid[0].set_ylim(bottom=0)
         grid[0].set_ylabel(label)
-        legend_above(figure, grid)
         note_below(figure, NOTE)
     figure.description = _description(shown, title, label)
     figure.data = shown

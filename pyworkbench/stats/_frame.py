@@ -117,10 +117,12 @@ def has_value(df: pd.DataFrame, name: str) -> npt.NDArray[np.bool_]:
     return np.asarray(df[name].notna().to_numpy(bool) & succeeded(df), bool)
 
 
-def figures(df: pd.DataFrame, name: str, rows: Places) -> Floats:
-    """The values of a column in these rows, in ascending order, without what is missing."""
-    rows = rows[has_value(df, name)[rows]]
-    return np.sort(df[name].iloc[rows].to_numpy(float))
+def figures(df: pd.DataFrame, name: str, places: Sequence[Places]) -> list[Floats]:
+    """The values of a column in each group of rows, in ascending order, without what is missing."""
+    kept = has_value(df, name)
+    values = np.full(len(df), np.nan)
+    values[kept] = df[name][kept].to_numpy(float)
+    return [np.sort(values[rows[kept[rows]]]) for rows in places]
 
 
 def varies(values: pd.Series[Any]) -> bool:
@@ -149,16 +151,23 @@ def groups_of(df: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, list[P
     return keys, places
 
 
-def doubts(df: pd.DataFrame, rows: Places, by: Iterable[str]) -> dict[str, bool]:
-    """What can be said against these rows, whatever figure is taken from them."""
-    mine = df.iloc[rows]
+def doubts(df: pd.DataFrame, places: Sequence[Places], by: Iterable[str]) -> list[dict[str, bool]]:
+    """What can be said against the rows of each group, whatever figure is taken from them."""
     told_apart = set(by)
-    others = [name for name in CONFIGURATION if name in df.columns and name not in told_apart]
-    return {
-        "oversubscribed": "oversubscribed" in df.columns and bool(mine["oversubscribed"].fillna(value=False).any()),
-        "failed": not succeeded(mine).all(),
-        "mixed configurations": any(varies(mine[name]) for name in others),
-    }
+    others = [name for name in CONFIGURATION if name in df.columns and name not in told_apart and varies(df[name])]
+    codes = [pd.factorize(df[name], use_na_sentinel=False)[0] for name in others]
+    failed = ~succeeded(df)
+    over = np.zeros(len(df), bool)
+    if "oversubscribed" in df.columns:
+        over = df["oversubscribed"].fillna(value=False).to_numpy(bool)
+    return [
+        {
+            "oversubscribed": bool(over[rows].any()),
+            "failed": bool(failed[rows].any()),
+            "mixed configurations": any((code[rows] != code[rows[0]]).any() for code in codes if len(rows)),
+        }
+        for rows in places
+    ]
 
 
 def said(about: Mapping[str, bool]) -> str:

@@ -20,16 +20,14 @@ from pyworkbench.stats._frame import (
     figures,
     groups_of,
     said,
-    union,
     varies,
 )
+from pyworkbench.stats._resampling import median_intervals, permutation_tests, ratio_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyworkbench.stats._frame import Floats
-
-_MEMORY = 1 << 23  # values that are resampled at a time
 
 
 def summarise(
@@ -70,9 +68,9 @@ def summarise(
     check_figure(df, column)
     by = columns_of(df, by)
     keys, places = groups_of(df, by)
-    values = [figures(df, column, rows) for rows in places]
+    values = figures(df, column, places)
     medians = np.array([np.median(sample) if len(sample) else np.nan for sample in values])
-    intervals = _median_intervals(values, confidence, resamples, seed)
+    intervals = median_intervals(values, confidence, resamples, seed)
     effect = np.ptp(medians[np.isfinite(medians)]) if len(values) > 1 else abs(medians[0])
     rows = [
         {
@@ -80,11 +78,9 @@ def summarise(
             "median": median,
             "low": low,
             "high": high,
-            "warnings": said(
-                doubts(df, rows, by) | {"noisy": bool(high - low > effect), "too few repeats": len(sample) < FEW}
-            ),
+            "warnings": said(doubt | {"noisy": bool(high - low > effect), "too few repeats": len(sample) < FEW}),
         }
-        for rows, sample, median, (low, high) in zip(places, values, medians, intervals, strict=True)
+        for doubt, sample, median, (low, high) in zip(doubts(df, places, by), values, medians, intervals, strict=True)
     ]
     return beside(keys, rows)
 
@@ -139,12 +135,15 @@ def compare(
     by = columns_of(a, by)
     columns_of(b, by)
     keys, places = groups_of(_one_frame(a, b, by), by)
+    of_a, of_b = ([rows[rows < len(a)] for rows in places], [rows[rows >= len(a)] - len(a) for rows in places])
+    pairs = list(zip(figures(a, column, of_a), figures(b, column, of_b), strict=True))
+    intervals = ratio_intervals(pairs, confidence, resamples, seed)
+    p_values = permutation_tests(pairs, resamples, seed)
     found = []
-    for rows in places:
-        mine, others = rows[rows < len(a)], rows[rows >= len(a)] - len(a)
-        about = union([said(doubts(a, mine, by)), said(doubts(b, others, by))])
-        about |= {"only in a": not len(others), "only in b": not len(mine)}
-        ratio = _ratio(figures(a, column, mine), figures(b, column, others), confidence, resamples, seed)
+    for at, (about_a, about_b) in enumerate(zip(doubts(a, of_a, by), doubts(b, of_b, by), strict=True)):
+        about = {name: about_a[name] or about_b[name] for name in about_a}
+        about |= {"only in a": not len(of_b[at]), "only in b": not len(of_a[at])}
+        ratio = _ratio(*pairs[at], intervals[at], p_values[at])
         found.append(ratio | {"warnings": said(about | ratio["warnings"])})
     if not any(row["n_a"] and row["n_b"] for row in found):
         ranges = "; ".join(
@@ -161,77 +160,19 @@ def compare(
     return answer
 
 
-def _median_intervals(samples: Sequence[Floats], confidence: float, resamples: int, seed: int) -> Floats:
-    """Percentile bootstrap intervals of the medians of sorted samples; missing for fewer than two values."""
-    found = np.full((len(samples), 2), np.nan)
-    sizes = np.array([len(sample) for sample in samples])
-    for size in np.unique(sizes[sizes > 1]):
-        alike = np.flatnonzero(sizes == size)
-        at_once = max(1, _MEMORY // (int(size) * resamples))
-        for start in range(0, len(alike), at_once):
-            chosen = alike[start : start + at_once]
-            interval = stats.bootstrap(
-                (np.stack([samples[at] for at in chosen]),),
-                np.median,
-                axis=-1,
-                n_resamples=resamples,
-                confidence_level=confidence,
-                method="percentile",
-                rng=np.random.default_rng(seed),
-            ).confidence_interval
-            found[chosen] = np.column_stack([interval.low, interval.high])
-    return found
-
-
-def _ratio(a: Floats, b: Floats, confidence: float, resamples: int, seed: int) -> dict[str, Any]:
+def _ratio(a: Floats, b: Floats, interval: Floats, p: float) -> dict[str, Any]:
     """The ratio of the medians of two sorted samples, with interval and test as far as they allow."""
     medians = [float(np.median(sample)) if len(sample) else np.nan for sample in (a, b)]
     row = {"n_a": len(a), "n_b": len(b), "median_a": medians[0], "median_b": medians[1]}
     row |= dict.fromkeys(("ratio", "low", "high", "p", "p_adjusted"), np.nan)
-    about = {"too few repeats": min(len(a), len(b)) < FEW}
     if not (len(a) and len(b)):
         return row | {"warnings": {}}
-    if medians[0] == 0 or medians[1] == 0:
-        about["no ratio"] = True
-    else:
-        row["ratio"] = medians[1] / medians[0]
-    if min(len(a), len(b)) > 1:
-        ranks = stats.rankdata(np.concatenate([a, b]))
-        row["p"] = float(
-            stats.permutation_test(
-                (ranks[len(a) :], ranks[: len(a)]),
-                _difference,
-                n_resamples=resamples,
-                rng=np.random.default_rng(seed),
-                vectorized=True,
-            ).pvalue
-        )
-        if not about.get("no ratio"):
-            row["low"], row["high"] = _ratio_interval(a, b, confidence, resamples, seed)
-            about["noisy"] = bool(_log(row["high"]) - _log(row["low"]) > abs(_log(row["ratio"])))
+    row["p"] = float(p)
+    about = {"too few repeats": min(len(a), len(b)) < FEW, "no ratio": 0 in medians}
+    if not about["no ratio"]:
+        row |= {"ratio": medians[1] / medians[0], "low": float(interval[0]), "high": float(interval[1])}
+        about["noisy"] = bool(_log(row["high"]) - _log(row["low"]) > abs(_log(row["ratio"])))
     return row | {"warnings": about}
-
-
-def _difference(b: Floats, a: Floats, axis: int) -> Floats:
-    return np.asarray(np.mean(b, axis=axis) - np.mean(a, axis=axis))
-
-
-def _ratio_interval(a: Floats, b: Floats, confidence: float, resamples: int, seed: int) -> tuple[float, float]:
-    """Infinite where resamples of `a` have a median of zero."""
-
-    def ratio(b: Floats, a: Floats, axis: int) -> Floats:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.median(b, axis=axis) / np.median(a, axis=axis))
-
-    interval = stats.bootstrap(
-        (b, a),
-        ratio,
-        n_resamples=resamples,
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
 
 
 def _log(ratio: float) -> float:

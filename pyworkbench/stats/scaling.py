@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
 
 from pyworkbench.errors import InputError
 from pyworkbench.stats._frame import (
+    CONFIGURATION,
     beside,
     check_column,
     check_figure,
@@ -24,6 +24,8 @@ from pyworkbench.stats._frame import (
     said,
     union,
 )
+from pyworkbench.stats._least_squares import not_negative
+from pyworkbench.stats._resampling import Medians
 from pyworkbench.stats.medians import summarise
 
 if TYPE_CHECKING:
@@ -116,10 +118,8 @@ def usl(
     for at, (curve, doubt) in enumerate(curves):
         summary = summarise(curve, column, "threads", confidence=confidence, seed=seed)
         threads, medians = (summary[name].to_numpy(float) for name in ("threads", "median"))
-        fit = _fit(threads, medians)
-        drawn = np.array(
-            [_fit(threads, resample) for resample in _resampled(curve, column, "threads", resamples, seed)]
-        )
+        (fit,) = _fits(threads, medians[None, :])
+        drawn = _fits(threads, _resampled(curve, column, "threads", resamples, seed))
         fitted = usl_throughput(threads, *fit[:3])
         residual = (medians - fitted) / fitted
         about = doubt | union(summary["warnings"])
@@ -288,19 +288,22 @@ def _curves(
         check_column(df, "oversubscribed")
         df = df[~df["oversubscribed"].to_numpy(bool)]
     names = columns_of(df, by, without=against)
+    told = {*names, against, column, "status", "oversubscribed", *CONFIGURATION}
+    df = df[[name for name in df.columns if name in told]]
     if against in names:
         raise InputError(
             f"{against} is what {column} is set against, so it tells no configurations apart: leave it out"
         )
     keys, places = groups_of(df, names)
     curves = []
-    for at, rows in enumerate(places):
+    every_doubt = doubts(df, places, [*names, against])
+    for at, (rows, doubt) in enumerate(zip(places, every_doubt, strict=True)):
         mine = df.iloc[rows]
         counts = sorted(mine.loc[has_value(mine, column), against].dropna().unique())
         if len(counts) < least:
             given = ", ".join(map(str, counts)) or "none"
             raise InputError(f"{least} values of {against} are needed: {named(keys, at)} has {given}")
-        curves.append((mine[mine[against].isin(counts)], doubts(df, rows, [*names, against])))
+        curves.append((mine[mine[against].isin(counts)], doubt))
     return keys, curves
 
 
@@ -308,29 +311,28 @@ def _resampled(curve: pd.DataFrame, column: str, against: str, resamples: int, s
     """Medians of repeats drawn anew: a row a resample, a column a value of `against`."""
     draw = np.random.default_rng(seed)
     _, places = groups_of(curve, [against])
-    samples = [figures(curve, column, rows) for rows in places]
-    chosen = (sample[draw.integers(len(sample), size=(resamples, len(sample)))] for sample in samples)
-    return np.column_stack([np.median(sample, axis=1) for sample in chosen])
+    samples = figures(curve, column, places)
+    return np.column_stack([Medians(draw, len(sample), resamples).of(sample) for sample in samples])
 
 
-def _fit(threads: Floats, throughput: Floats) -> Floats:
-    """Lambda, sigma, kappa and the peak; not numbers where none fit.
+def _fits(threads: Floats, throughput: Floats) -> Floats:
+    """Lambda, sigma, kappa and the peak for each row of throughputs; not numbers where none fit.
 
     Each equation N/X = (1 + sigma (N-1) + kappa N (N-1)) / lambda is multiplied by X/N, which makes the residual
     throughput over the curve, less 1.
     """
-    scale = throughput.max()
-    if not scale > 0:
-        return np.full(4, np.nan)
-    rate = throughput / scale / threads
-    (slowness, contention, coherence), _ = optimize.nnls(
-        np.column_stack([rate, rate * (threads - 1), rate * threads * (threads - 1)]), np.ones_like(rate)
-    )
-    if slowness == 0:
-        return np.full(4, np.nan)
-    sigma, kappa = contention / slowness, coherence / slowness
-    peak = np.sqrt(max(1 - sigma, 0) / kappa) if kappa > 0 else np.inf if sigma < 1 else 1
-    return np.array([scale / slowness, sigma, kappa, max(peak, 1)])
+    scale = throughput.max(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = throughput / scale[:, None] / threads
+        equations = np.stack([rate, rate * (threads - 1), rate * threads * (threads - 1)], axis=-1)
+        solved = np.full((len(scale), 3), np.nan)
+        solved[scale > 0] = not_negative(equations[scale > 0])
+        slowness, contention, coherence = solved.T
+        sigma, kappa = contention / slowness, coherence / slowness
+        peak = np.where(kappa > 0, np.sqrt(np.maximum(1 - sigma, 0) / kappa), np.where(sigma < 1, np.inf, 1))
+        found = np.column_stack([scale / slowness, sigma, kappa, np.maximum(peak, 1)])
+    found[~(slowness > 0)] = np.nan
+    return found
 
 
 def _with_bounds(fit: Floats, drawn: Floats, confidence: float) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from pyworkbench.sweep.result import TemporaryStore, result_of
 from pyworkbench.sweep.schema import row_without_figures, store_schema
 from pyworkbench.sweep.spec import SweepSpec, spec_of
 from pyworkbench.sweep.status import Status, read_status, write_status
-from pyworkbench.sweep.store import Store, locked
+from pyworkbench.sweep.store import Store, locked, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,7 +97,7 @@ def sweep(
 
     temporary = TemporaryStore() if out is None else None
     directory = temporary.directory if temporary else Path(out or "")
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     with (
         sweeping() if progress is None else nullcontext(progress) as show,
         locked(directory, "a sweep"),

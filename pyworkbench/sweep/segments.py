@@ -69,6 +69,9 @@ def write(folder: Path, first: int, last: int, write_rows: Callable[[Path], obje
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise StoreError(f"cannot be written: {error.strerror or error}", str(file)) from error
+    except Exception:
+        aside.unlink(missing_ok=True)
+        raise
     return Segment(first, last, file)
 
 

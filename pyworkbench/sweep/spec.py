@@ -279,12 +279,17 @@ def read_spec(file: Path, options: Mapping[str, Any] | None = None) -> SweepSpec
     """The spec of a TOML file, whose keys are the fields; `options` (text, as of a command line) go before them.
 
     Raises:
-        InputError: the file is no TOML, or a field is unknown or wrong; the message begins with the file.
+        InputError: there is no such file, it is no TOML, or a field is unknown or wrong; the message begins with the
+            file.
     """
     try:
         fields = tomllib.loads(file.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: no TOML: {error}") from None
+    except OSError as error:
+        raise InputError(
+            f"{file}: {error.strerror}: a TOML file with fields of a sweep, such as `threads = [1, 2]`, would be right"
+        ) from None
     try:
         spec_of(fields)
     except InputError as error:

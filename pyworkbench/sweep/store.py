@@ -12,6 +12,7 @@ loses at most the rows since the last flush: a second of work or a thousand rows
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     from pyworkbench.sweep.spec import SweepSpec
 
@@ -38,6 +40,10 @@ FORMAT = 1
 """The version of the store's own form."""
 SEGMENT_ROWS = 1000
 SEGMENT_S = 1.0
+GROUP_ROWS = 1 << 17
+"""The most rows of a row group of a segment."""
+OWN = frozenset({"manifest.json", "segments", "status.json", "lock", "log", "spec.toml", "sweep.log"})
+"""What is in a store's folder; the last two are `background`'s. A store is not begun among anything else."""
 LOCK_TRIES = 5
 """A reader of the status holds the lock for a moment; a writer asks again."""
 
@@ -52,8 +58,10 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(file.read_text())
         written = manifest["format"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise StoreError("there is no store of a sweep here: `pwb sweep --out` makes one", str(directory)) from None
+    except OSError as error:
+        raise StoreError(f"cannot be read: {error.strerror}", str(file)) from None
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"is damaged: {error}; the rows in segments/ can still be read as Parquet", str(file)
@@ -72,7 +80,10 @@ def locked(directory: Path, what: str) -> Iterator[None]:
     """
     file = directory / "lock"
     for left in reversed(range(LOCK_TRIES)):
-        held = try_lock(file)
+        try:
+            held = try_lock(file)
+        except OSError as error:
+            raise StoreError(f"cannot be written: {error.strerror}", str(file)) from None
         if held is None and left:
             time.sleep(0.02)
             continue
@@ -86,13 +97,33 @@ def locked(directory: Path, what: str) -> Iterator[None]:
 
 def is_locked(directory: Path) -> bool:
     """Whether a sweep or a compaction writes into the store now."""
-    if not (directory / "lock").exists():
+    try:
+        # Shared and only to read: whoever may see a store may ask, and those who ask do not stop one another.
+        with (directory / "lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
         return False
-    held = try_lock(directory / "lock")
-    if held is None:
+    except BlockingIOError:
         return True
-    held.close()
     return False
+
+
+def make_folder(directory: Path) -> None:
+    """Makes the folder of a store, if it is not there.
+
+    Raises:
+        StoreError: it cannot be made, or holds something else.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        others = sorted(file.name for file in directory.iterdir() if file.name not in OWN and file.name[0] != ".")
+    except OSError as error:
+        raise StoreError(f"cannot be a store's folder: {error.strerror}", str(directory)) from None
+    if others and not (directory / "manifest.json").exists():
+        raise StoreError(
+            f"is no store, and has something else in it ({others[0]}): a new or an empty folder would be right",
+            str(directory),
+        )
 
 
 class Store:
@@ -126,6 +157,8 @@ class Store:
                     f"{version}: their rows are not comparable, choose another folder",
                     str(file),
                 )
+            if spec.kind == "measure":
+                _refuse_another_machine(manifest, file)
         else:
             manifest = {"format": FORMAT, "kind": spec.kind, "measurement": version, "sessions": []}
         manifest["sessions"].append(
@@ -209,6 +242,20 @@ class Store:
         return table.replace_schema_metadata(segment_metadata(self.kind))
 
 
+def _refuse_another_machine(manifest: dict[str, Any], file: Path) -> None:
+    """Rows of two machines would be taken for repeats of one measurement."""
+    here = environment()
+    for session in manifest["sessions"]:
+        there = session["environment"]
+        for name in ("cpu", "cores", "machine", "kernel"):
+            if there.get(name) != here[name]:
+                raise StoreError(
+                    f"the store is of a machine whose {name} is {there.get(name)}, and here it is {here[name]}: their "
+                    "rows are not comparable, choose another folder",
+                    str(file),
+                )
+
+
 def segment_metadata(kind: str) -> dict[bytes, bytes]:
     """What a segment's schema says about it."""
     version = {b"pyworkbench.measurement": str(measurement_version()).encode()}
@@ -220,9 +267,15 @@ def segment_metadata(kind: str) -> dict[bytes, bytes]:
 
 def write_parquet(table: pa.Table, file: Path) -> None:
     """Writes rows with checksums; names as dictionaries."""
+    with parquet_writer(file, table.schema) as writer:
+        writer.write_table(table, row_group_size=GROUP_ROWS)
+
+
+def parquet_writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """What writes a segment, in pieces if need be."""
     import pyarrow.parquet as pq  # noqa: PLC0415 (see _frames)
 
-    pq.write_table(table, file, compression="lz4", row_group_size=1 << 17, write_page_checksum=True)
+    return pq.ParquetWriter(file, schema, compression="lz4", write_page_checksum=True)
 
 
 def write_json(file: Path, value: dict[str, Any], *, synchronised: bool = True) -> None:

@@ -297,9 +297,14 @@ def test_the_machine_is_held_until_the_worker_is_gone_too(start: Start, tmp_path
     assert os.path.realpath(lock) in {os.path.realpath(file.path) for file in worker.open_files()}
     process.kill()
     process.wait()
-    wait_for(partial(is_gone, worker), "the worker's end")
-    with alone("a test", pytest.fail):
-        pass
+    deadline = time.monotonic() + 120
+
+    def waiting(who: str) -> None:
+        # Its first thread may be gone before the one that measured, which gives back half a gibibyte of table.
+        assert time.monotonic() < deadline, who
+
+    with alone("a test", waiting):
+        assert is_gone(worker)
 
 
 def test_ctrl_c_ends_a_sweep_at_once_and_keeps_what_was_measured(start: Start, tmp_path: Path) -> None:
